@@ -1,0 +1,48 @@
+# Chores, the same for people and CI. The environment is .venv; nothing outside this folder and the cache is touched.
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart lint test test-slow clean
+
+# The first interpreter that autonas supports and that really runs.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+help:
+	@echo "make quickstart   install, and search on this machine: minutes; ends in reports/quickstart.html"
+	@echo "make test         lint, types, import layers and the tests"
+	@echo "make test-slow    the tests that take minutes"
+	@echo "make lint         lint, types and import layers alone"
+	@echo "make clean        remove the environment and build files; studies and reports stay"
+
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "autonas needs Python 3.11, 3.12 or 3.13; none was found. Give one: make PYTHON=/path/to/python3" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-tests: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+install: .venv/installed
+
+quickstart: .venv/installed
+	$(BIN)/autonas search --space quickstart.yaml $(if $(wildcard trials/quickstart/ledger.journal),--resume)
+	@echo "Open reports/quickstart.html in a browser."
+
+lint: .venv/installed-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: lint
+	$(BIN)/pytest -m "not slow and not gpu" --durations=10
+
+test-slow: .venv/installed-tests
+	$(BIN)/pytest -m "slow and not gpu" --durations=10
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find autonas tests -name __pycache__ -type d -prune -exec rm -rf {} +
