@@ -1,0 +1,30 @@
+"""Multi-objective neural architecture search for small code language models.
+
+The functions below are the Python interface. They are imported when they are first used, so that `import autonas` is quick
+and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autonas.api import count_params, front, load, read_study, report, search
+    from autonas.evaluation.detectors import is_collapsed
+    from autonas.pareto import hypervolume
+
+__version__ = "0.1.0"
+__all__ = ["count_params", "front", "hypervolume", "is_collapsed", "load", "read_study", "report", "search"]
+
+_HOMES = {"hypervolume": "autonas.pareto", "is_collapsed": "autonas.evaluation.detectors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'autonas' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "autonas.api")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,292 @@
+"""What a trial is, as data: what a worker is asked (`Job`), what comes back (`Outcome`), what is remembered (`TrialRecord`).
+
+Everything here goes to JSON and back without loss; nothing here computes, trains or stores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from autonas.arch import ArchSpec
+from autonas.errors import FAILURE_KINDS, FailureKind
+
+Record = TypeVar("Record")
+TrialState = Literal["live", "complete", "stopped", "infeasible", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One measured number with its 95 % interval. `low == value == high` says that it is exact."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+    n: int | None = None  # independent observations behind it
+    note: str = ""  # how it was measured, in words; flags such as "noisy"
+
+    def __post_init__(self) -> None:
+        assert all(map(math.isfinite, (self.value, self.low, self.high))), f"a score must be finite: {self}"
+        assert self.low <= self.value <= self.high, f"a score must lie in its interval: {self}"
+
+    @classmethod
+    def exact(cls, value: float, unit: str, note: str = "") -> Score:
+        return cls(value=value, low=value, high=value, unit=unit, note=note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A rung: the stable trunk is trained to `tokens` in all; a fork is cooled down over `cooldown_tokens` more and scored."""
+
+    rung: int
+    tokens: int
+    cooldown_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRef:
+    """A prepared corpus: a folder of tokens and its content fingerprint."""
+
+    folder: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How every trial of a study is trained, where its spec does not say otherwise. Lengths are in tokens."""
+
+    learning_rate: float = 1.5e-3  # of hidden matrices at width 128; scaled per shape by training/optimizers.py
+    weight_decay: float = 0.1
+    batch_tokens: int = 8192
+    warmup_tokens: int = 32768
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip_norm: float = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    schedule: Literal["wsd", "cosine"] = "wsd"  # cosine decays over the budget's tokens and has no cooldown
+    final_rate_share: float = 0.0  # the rate at the very end, as a share of the peak
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSettings:
+    """How every trial of a study is scored."""
+
+    validation_tokens: int = 262_144  # at most; whole documents
+    prompts_file: str | None = None  # one JSON string a line; None: the embedded Python prompts, or held-out documents
+    language: Literal["python", "other"] = "python"
+    prompts_per_kind: int = 32  # few-shot and bare each
+    samples_per_prompt: int = 4
+    new_tokens: int = 60
+    temperature: float = 0.7
+    top_k: int = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySettings:
+    """What a latency means. `context` is the number of tokens in the KV cache while a token is timed."""
+
+    runtime: Literal["torch"] = "torch"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int = 1
+    batch: int = 1
+    context: int = 256
+    table: str | None = None  # a JSON file of `autonas latency` from another device; nothing is measured then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a worker is asked. `python -m autonas.worker job.json` replays it with the same result.
+
+    `kind`: "train" trains to the budget's rung and measures; "latency" builds the untrained model and times it.
+    """
+
+    kind: Literal["train", "latency"]
+    study: str
+    trial: int
+    attempt: int
+    spec: ArchSpec
+    budget: Budget
+    seed: int  # of the weights and of dropout
+    data_seed: int  # of the order of training windows: common to all trials of a study that are not declared repeats
+    data: DataRef
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    latency: LatencySettings
+    objectives: tuple[str, ...]  # names from objective.py to measure at this rung
+    folder: str  # the study's: checkpoints/<trial>/ and metrics/<trial>.jsonl lie in it
+    device: str = "cpu"
+    threads: int = 1
+    time_limit_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.trial:05d}-{self.kind}-{self.budget.rung}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    kind: FailureKind
+    message: str
+
+    def __post_init__(self) -> None:
+        assert self.kind in FAILURE_KINDS, self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentLosses:
+    """Summed unsmoothed nats, tokens and bytes of each validation document, in the data set's order: what pairs two trials."""
+
+    nats: tuple[float, ...]
+    tokens: tuple[int, ...]
+    bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One generation with the detectors of the collapse suite that fired on it."""
+
+    prompt: str
+    text: str
+    kind: Literal["few_shot", "bare"]
+    detectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What comes back from a job: scores, or a failure, and how they came about."""
+
+    kind: Literal["train", "latency"]
+    trial: int
+    attempt: int
+    rung: int
+    seconds: float
+    failure: Failure | None = None
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    tokens: int = 0  # tokens the scored model was shown, cooldown included
+    documents: DocumentLosses | None = None
+    # "unigram", "bigram": nats per token of models fitted on the same tokens and scored on the same tokens
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[tuple[int, float], ...] = ()  # (tokens, training loss), thinned
+    samples: tuple[Sample, ...] = ()
+    # named checks that ran, and what they found: {"leak": "max |Δ| 3e-7 <= 1e-4"}
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """A trial as the ledger remembers it. Its rungs are in order and none is missing or doubled."""
+
+    number: int
+    state: TrialState
+    params: Mapping[str, Any]  # as the sampler drew them
+    spec: ArchSpec | None  # None when the params break a rule and describe no architecture
+    repeat_of: int | None = None  # a declared repeat of this trial with new seeds
+    scores: Mapping[str, Score] = field(default_factory=dict)  # known before training: params, memory, flops, latency
+    rungs: tuple[Outcome, ...] = ()
+    reason: str = ""  # the rule broken, or how it failed, in words
+    failure: FailureKind | None = None
+    nearest: Mapping[str, Any] | None = None  # of an infeasible trial: the nearest legal params
+    sampler_state: Mapping[str, Any] = field(default_factory=dict)
+
+    def score(self, name: str, rung: int) -> Score | None:
+        """The named score as known at `rung`: from that rung's outcome, or from before training."""
+        if 0 <= rung < len(self.rungs) and name in self.rungs[rung].scores:
+            return self.rungs[rung].scores[name]
+        return self.scores.get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRecord:
+    """A study as the ledger remembers it, in trial order: what resume, status, front and report read."""
+
+    name: str
+    recipe: Mapping[str, Any]  # as resolved; recipe.from_resolved is its inverse
+    # environment, data (fingerprint and report), calibration, started_at, ended_at, spent_s, closed (why no new trials begin)
+    attributes: Mapping[str, Any]
+    trials: tuple[TrialRecord, ...]
+    timeline: tuple[tuple[int, str], ...] = ()  # (trial number, ISO time of its end), in order of ending
+
+
+def to_json(record: Any) -> Any:
+    """A record as plain JSON values: records become objects, tuples become lists."""
+    if isinstance(record, ArchSpec):
+        return record.to_dict()
+    if dataclasses.is_dataclass(record):
+        return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    if isinstance(record, Mapping):
+        return {str(key): to_json(value) for key, value in record.items()}
+    if isinstance(record, tuple | list):
+        return [to_json(value) for value in record]
+    return record
+
+
+def from_json(kind: type[Record], values: Any) -> Record:
+    """The inverse of `to_json` for a record of class `kind`.
+
+    Raises:
+        ValueError: a field is missing, unknown or of the wrong type; the message names it.
+    """
+    return typing.cast(Record, _read(kind, values, kind.__name__))
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if kind is ArchSpec:
+        return ArchSpec.from_dict(value)
+    if dataclasses.is_dataclass(kind):
+        return _read_record(typing.cast(type, kind), value, place)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _read(next(a for a in arguments if a is not type(None)), value, place)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{place} is {value!r}, not one of {', '.join(map(repr, arguments))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{place} is {value!r}, not a list")
+        kinds = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
+        return tuple(_read(k, v, f"{place}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{place} is {value!r}, not an object")
+        return {key: _read(arguments[1], v, f"{place}.{key}") for key, v in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{place} is {value!r}, not {kind.__name__}")
+    return value
+
+
+def _read_record(kind: type, values: Any, place: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{place} is {values!r}, not an object")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ValueError(f"{place} has no field {unknown[0]!r}")
+    for name, f in fields.items():
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{place} lacks {name!r}")
+    hints = _hints(kind)
+    return kind(**{name: _read(hints[name], value, f"{place}.{name}") for name, value in values.items()})

@@ -1,0 +1,76 @@
+"""Dominance, hypervolume and the order of survivors."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autonas import pareto
+
+grids = st.integers(2, 4).flatmap(
+    lambda d: st.lists(st.tuples(*[st.integers(0, 5)] * d), min_size=1, max_size=12).map(lambda p: np.array(p, dtype=float))
+)
+
+
+@given(grids)
+def test_the_front_is_what_pairwise_comparison_says(points: np.ndarray) -> None:
+    def dominated(a: np.ndarray) -> bool:
+        return any(bool((b <= a).all() and (b < a).any()) for b in points)
+
+    assert pareto.non_dominated(points).tolist() == [not dominated(a) for a in points]
+
+
+@given(grids)
+@settings(max_examples=60, deadline=None)
+def test_hypervolume_counts_the_unit_cells_below_the_reference(points: np.ndarray) -> None:
+    d = points.shape[1]
+    cells = itertools.product(range(6), repeat=d)
+    covered = sum(any(bool((p <= np.array(cell)).all()) for p in points) for cell in cells)
+    assert pareto.hypervolume(points, [6.0] * d) == pytest.approx(covered)
+
+
+@given(grids, st.randoms())
+@settings(deadline=None)
+def test_hypervolume_is_blind_to_order_and_to_dominated_points(points: np.ndarray, random: object) -> None:
+    reference = [7.0] * points.shape[1]
+    whole = pareto.hypervolume(points, reference)
+    assert pareto.hypervolume(points[::-1], reference) == pytest.approx(whole)
+    assert pareto.hypervolume(points[pareto.non_dominated(points)], reference) == pytest.approx(whole)
+
+
+def test_points_outside_the_reference_add_nothing() -> None:
+    assert pareto.hypervolume([[1.0, 1.0], [0.0, 9.0]], [2.0, 2.0]) == pytest.approx(1.0)
+    assert pareto.hypervolume([[3.0, 3.0]], [2.0, 2.0]) == 0.0
+    assert pareto.hypervolume(np.empty((0, 2)), [2.0, 2.0]) == 0.0
+
+
+@given(grids)
+def test_ranks_peel_fronts(points: np.ndarray) -> None:
+    rank = pareto.ranks(points)
+    assert set(rank.tolist()) == set(range(int(rank.max()) + 1))
+    for level in range(int(rank.max()) + 1):
+        rest = points[rank >= level]
+        assert pareto.non_dominated(rest).tolist() == (rank[rank >= level] == level).tolist()
+
+
+@given(grids)
+@settings(deadline=None)
+def test_survivors_go_rank_by_rank_and_begin_with_the_best_first_column(points: np.ndarray) -> None:
+    order = pareto.epsilon_net_order(points)
+    assert sorted(order.tolist()) == list(range(len(points)))
+    assert (np.diff(pareto.ranks(points)[order]) >= 0).all()
+    assert points[order[0], 0] == points[pareto.non_dominated(points), 0].min()
+
+
+def test_survivors_are_spread_over_the_front() -> None:
+    line = np.array([[i, 10 - i] for i in range(11)], dtype=float)
+    assert set(pareto.epsilon_net_order(line)[:3].tolist()) == {0, 10, 5}
+
+
+def test_the_knee_is_on_the_front_and_bends() -> None:
+    points = np.array([[0, 10], [1, 1], [10, 0], [5, 5]], dtype=float)
+    assert pareto.knee(points) == 1
+    with pytest.raises(ValueError, match="no knee"):
+        pareto.knee(np.empty((0, 2)))
