@@ -1,0 +1,70 @@
+"""The order in which a model sees the training tokens: a pure function of tokens, context and seed. Shuffles no files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autonas.errors import CorpusError
+
+
+class Windows:
+    """Windows of `context + 1` tokens: inputs are all but the last, targets all but the first.
+
+    Windows start `context` tokens apart, so in one epoch each token but the first is a target once (a tail shorter than a
+    window is never seen). Every epoch is a new permutation. Window number k is the same whatever the batch size, and whether
+    training was interrupted before it.
+
+    Raises:
+        CorpusError: fewer tokens than one window.
+    """
+
+    def __init__(self, tokens: NDArray[np.unsignedinteger[Any]], context: int, seed: int) -> None:
+        assert context >= 1 and seed >= 0 and tokens.ndim == 1
+        if len(tokens) < context + 1:
+            raise CorpusError(
+                f"corpus: a split has {len(tokens):,} tokens, fewer than one window of {context:,} + 1; "
+                "give a larger corpus or a smaller context_length"
+            )
+        self._tokens = np.asarray(tokens)
+        self._context = context
+        self._seed = seed
+        self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, dtype=np.int64))
+
+    @property
+    def tokens_per_window(self) -> int:
+        """Targets of one window."""
+        return self._context
+
+    @property
+    def num_windows(self) -> int:
+        """Windows of one epoch."""
+        return (len(self._tokens) - 1) // self._context
+
+    def take(self, first: int, count: int) -> NDArray[np.int64]:
+        """Windows `first` … `first + count - 1` of the endless sequence of epochs, as (count, context + 1)."""
+        starts = self.starts(first, count)
+        offsets = np.arange(self._context + 1)
+        windows: NDArray[np.int64] = self._tokens[starts[:, None] + offsets].astype(np.int64)
+        return windows
+
+    def starts(self, first: int, count: int) -> NDArray[np.int64]:
+        """Where those windows start in the tokens, (count,)."""
+        assert first >= 0 and count >= 0
+        parts = [np.zeros(0, dtype=np.int64)]
+        number, end = first, first + count
+        while number < end:
+            epoch, position = divmod(number, self.num_windows)
+            part = self._permutation(epoch)[position : position + end - number]
+            parts.append(part)
+            number += len(part)
+        return np.concatenate(parts) * self._context
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        if self._epoch[0] != epoch:
+            # By sorting raw bits: NumPy promises these to stay the same in later versions, and `permutation` not.
+            bits = np.random.Philox(np.random.SeedSequence([self._seed, epoch])).random_raw(self.num_windows)
+            self._epoch = (epoch, np.argsort(bits, kind="stable").astype(np.int64))
+        return self._epoch[1]
