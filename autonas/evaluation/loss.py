@@ -1,0 +1,143 @@
+"""Held-out loss in unsmoothed nats per token, each token scored once, and how sure it is.
+
+Which tokens, and from what each is predicted, is said in scored.py. Errors are clustered by document: tokens of one document
+are not independent. The error of the training seed is not in them; it is pooled from repeats by whoever compares trials.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from autonas.data.dataset import Dataset
+from autonas.evaluation.scored import ScoredTokens, scored_tokens
+from autonas.model.transformer import Transformer, eval_mode
+from autonas.trial import DocumentLosses, EvaluationSettings, Score
+
+# Logits of a block, in numbers: few enough to stay in a processor's cache, enough to keep a GPU busy.
+_BLOCK_LOGITS: Final = {"cpu": 1 << 20, "cuda": 1 << 26}
+_BATCH_TOKENS: Final = {"cpu": 4096, "cuda": 65_536}
+_MAX_CLUSTERS: Final = 512
+
+
+def evaluate_loss(
+    model: Transformer, dataset: Dataset, settings: EvaluationSettings, split: str = "validation"
+) -> DocumentLosses:
+    """Summed nats, tokens and bytes of each scored document of `split`, at most 512: beyond that, neighbours are merged.
+
+    The model's dropout is off meanwhile; it is left in the mode it was in.
+
+    Raises:
+        CorpusError: the split has no document.
+    """
+    scored = scored_tokens(dataset, split, settings.validation_tokens)
+    with eval_mode(model):
+        nats = document_nats(model, scored)
+    return merge_documents(nats, np.diff(scored.starts), scored.bytes)
+
+
+@torch.no_grad()
+def document_nats(model: Transformer, scored: ScoredTokens) -> NDArray[np.float64]:
+    """Summed nats of each document, (documents,); the model is used in the mode it is in."""
+    begins, lengths, owners = scored.windows(model.spec.context_length)
+    nats = np.zeros(scored.num_documents)
+    device = model.embedding.weight.device
+    # Windows of similar length go together, so that little is padded. Padding stands at the end, where causal attention
+    # does not look, and is not counted.
+    order = np.argsort(-lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        longest = int(lengths[order[first]])
+        rows = order[first : first + max(1, _BATCH_TOKENS[device.type] // longest)]
+        offsets = np.arange(longest)
+        real = offsets < lengths[rows, None]  # (B, T)
+        places = np.where(real, begins[rows, None] + offsets, 0)
+        inputs = torch.from_numpy(np.where(real, scored.inputs[places], 0)).to(device)
+        features = model.features(inputs)[torch.from_numpy(real).to(device)]  # (real tokens, d)
+        losses = _token_losses(model, features, torch.from_numpy(scored.targets[places[real]]).to(device))
+        np.add.at(nats, np.repeat(owners[rows], lengths[rows]), losses)
+        first += len(rows)
+    return nats
+
+
+def _token_losses(model: Transformer, features: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
+    """Nats of each target, (N,), with the logits of a block at a time."""
+    rows = max(1, _BLOCK_LOGITS[features.device.type] // model.spec.vocab_size)
+    losses = [
+        F.cross_entropy(model.head(block).float(), target, reduction="none")
+        for block, target in zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
+    ]
+    return torch.cat(losses).double().cpu().numpy()
+
+
+def merge_documents(
+    nats: NDArray[np.float64], tokens: NDArray[np.int64], num_bytes: NDArray[np.int64], clusters: int = _MAX_CLUSTERS
+) -> DocumentLosses:
+    """One record of at most `clusters` clusters of neighbouring documents: small enough to keep for every trial."""
+    if len(nats) > clusters:
+        edges = np.linspace(0, len(nats), clusters + 1).astype(np.int64)[:-1]
+        nats, tokens, num_bytes = (np.add.reduceat(values, edges) for values in (nats, tokens, num_bytes))
+    return DocumentLosses(nats=tuple(nats.tolist()), tokens=tuple(tokens.tolist()), bytes=tuple(num_bytes.tolist()))
+
+
+def loss_scores(documents: DocumentLosses) -> dict[str, Score]:
+    """`val_loss` (nats per token) and `bits_per_byte`, each with its document-clustered 95 % interval."""
+    nats = np.array(documents.nats)
+    loss = _ratio_score(nats, np.array(documents.tokens), "nats/token", "unsmoothed, each token once")
+    bits = _ratio_score(nats / math.log(2), np.array(documents.bytes), "bits/byte", "from unsmoothed nats")
+    return {"val_loss": loss, "bits_per_byte": bits}
+
+
+def _ratio_score(sums: NDArray[np.float64], sizes: NDArray[np.int64], unit: str, how: str) -> Score:
+    value, error = ratio_estimate(sums, sizes)
+    count = len(sums)
+    if count < 2:
+        # Nothing is known of the error between documents: an interval that excludes no one.
+        return Score(
+            value=value, low=0.0, high=2 * value, unit=unit, n=count, note=f"{how}; one document, so no error estimate"
+        )
+    reach = t_quantile(count - 1) * error
+    note = f"{how}; {int(sizes.sum()):,} {unit.partition('/')[2]}s, clustered by document"
+    return Score(value=value, low=max(0.0, value - reach), high=value + reach, unit=unit, n=count, note=note)
+
+
+def ratio_estimate(sums: NDArray[np.float64], sizes: NDArray[np.int64]) -> tuple[float, float]:
+    """R = Σ yᵢ / Σ xᵢ over n clusters, and its linearised standard error.
+
+    se² = n / (n − 1) · Σ (yᵢ − R xᵢ)² / (Σ xᵢ)²   (Cochran, Sampling Techniques, 1977, 6.4; infinite population)
+
+    The error is NaN-free: 0 for a single cluster, about which nothing is known.
+    """
+    count, total = len(sums), float(sizes.sum())
+    ratio = float(sums.sum()) / total if total else 0.0
+    if count < 2 or not total:
+        return ratio, 0.0
+    residuals = sums - ratio * sizes
+    return ratio, math.sqrt(count / (count - 1) * float(residuals @ residuals)) / total
+
+
+def paired_difference(a: DocumentLosses, b: DocumentLosses) -> tuple[float, float]:
+    """Loss of `a` minus loss of `b` in nats per token, and its standard error from per-document differences.
+
+    On the same documents the documents' own difficulty cancels: the error is several times smaller than that of two separate
+    losses. Both must be of the same documents.
+    """
+    assert a.tokens == b.tokens and a.bytes == b.bytes, "two trials are paired on the same documents only"
+    return ratio_estimate(np.array(a.nats) - np.array(b.nats), np.array(a.tokens))
+
+
+def t_quantile(freedom: int) -> float:
+    """The 97.5 % point of Student's t, to 1 % from 3 degrees of freedom on (Abramowitz & Stegun 26.7.5)."""
+    exact = {1: 12.706, 2: 4.303, 3: 3.182}
+    if freedom in exact:
+        return exact[freedom]
+    z = 1.959964
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3

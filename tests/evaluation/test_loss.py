@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from autonas.arch import ArchSpec
+from autonas.data.dataset import Dataset
+from autonas.evaluation.loss import (
+    document_nats,
+    evaluate_loss,
+    loss_scores,
+    merge_documents,
+    paired_difference,
+    ratio_estimate,
+    t_quantile,
+)
+from autonas.evaluation.scored import ScoredTokens, scored_tokens
+from autonas.model.transformer import Transformer, build_model
+from autonas.trial import DocumentLosses, EvaluationSettings
+
+FEW = EvaluationSettings(validation_tokens=6_000)
+
+
+def toy_tokens(lengths: list[int], vocab_size: int, seed: int = 0) -> ScoredTokens:
+    generator = np.random.default_rng(seed)
+    total = sum(lengths)
+    return ScoredTokens(
+        inputs=generator.integers(vocab_size, size=total),
+        targets=generator.integers(vocab_size, size=total),
+        starts=np.concatenate(([0], np.cumsum(lengths))),
+        bytes=np.array(lengths) * 3,
+    )
+
+
+def test_documents_packed_together_have_the_losses_they_have_alone() -> None:
+    spec = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=50, context_length=8)
+    model = build_model(spec, 3).eval()
+    lengths = [1, 7, 8, 9, 30, 2, 16]
+    scored = toy_tokens(lengths, 50)
+    packed = document_nats(model, scored)
+    for number in range(len(lengths)):
+        expected = 0.0
+        for begin in range(scored.starts[number], scored.starts[number + 1], 8):
+            end = min(begin + 8, scored.starts[number + 1])
+            logits = model(torch.from_numpy(scored.inputs[begin:end])[None])[0].detach().double()
+            chosen = logits.log_softmax(-1)[torch.arange(end - begin), torch.from_numpy(scored.targets[begin:end])]
+            expected -= float(chosen.sum())
+        assert packed[number] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary_on_every_token(dataset: Dataset, model: Transformer) -> None:
+    with torch.no_grad():
+        model.embedding.weight.zero_()
+    documents = evaluate_loss(model, dataset, FEW)
+    scored = scored_tokens(dataset, "validation", FEW.validation_tokens)
+    assert sum(documents.tokens) == len(scored.targets)
+    assert loss_scores(documents)["val_loss"].value == pytest.approx(math.log(dataset.vocab_size), rel=1e-6)
+    bits = loss_scores(documents)["bits_per_byte"].value
+    expected = math.log2(dataset.vocab_size) * sum(documents.tokens) / sum(documents.bytes)
+    assert bits == pytest.approx(expected, rel=1e-6)
+
+
+def test_dropout_and_smoothing_do_not_touch_the_loss_and_the_mode_is_kept(dataset: Dataset, spec: ArchSpec) -> None:
+    plain = evaluate_loss(build_model(spec, 5), dataset, FEW)
+    wet = dataclasses.replace(spec, residual_dropout=0.5, attention_dropout=0.5, label_smoothing=0.2)
+    model = build_model(wet, 5).train()
+    assert evaluate_loss(model, dataset, FEW) == plain
+    assert model.training
+
+
+def test_the_same_model_is_scored_alike_twice(dataset: Dataset, model: Transformer) -> None:
+    assert evaluate_loss(model, dataset, FEW) == evaluate_loss(model, dataset, FEW)
+
+
+def test_blocks_of_logits_do_not_change_the_loss(dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate_loss(model, dataset, FEW)
+    monkeypatch.setattr("autonas.evaluation.loss._BLOCK_LOGITS", {"cpu": 7 * dataset.vocab_size})
+    monkeypatch.setattr("autonas.evaluation.loss._BATCH_TOKENS", {"cpu": 300})
+    np.testing.assert_allclose(evaluate_loss(model, dataset, FEW).nats, whole.nats, rtol=1e-5)
+
+
+def test_merging_documents_keeps_all_sums_and_the_loss() -> None:
+    generator = np.random.default_rng(0)
+    nats, tokens = generator.gamma(2.0, size=1300) * 100, generator.integers(1, 900, size=1300)
+    merged = merge_documents(nats, tokens, tokens * 3)
+    assert len(merged.nats) == len(merged.tokens) == len(merged.bytes) == 512
+    assert sum(merged.tokens) == tokens.sum() and sum(merged.bytes) == 3 * tokens.sum()
+    assert sum(merged.nats) == pytest.approx(nats.sum())
+    assert merge_documents(nats[:512], tokens[:512], tokens[:512]).nats == tuple(nats[:512])
+
+
+def test_the_interval_holds_the_true_loss_in_about_95_of_100_corpora() -> None:
+    generator, covered = np.random.default_rng(1), 0
+    for _ in range(400):
+        tokens = generator.integers(50, 400, size=40)
+        rates = 3.0 + generator.normal(0, 0.5, size=40)  # documents differ, whatever their tokens
+        documents = DocumentLosses(nats=tuple(rates * tokens), tokens=tuple(tokens.tolist()), bytes=tuple(tokens.tolist()))
+        score = loss_scores(documents)["val_loss"]
+        covered += score.low <= 3.0 <= score.high
+    assert 0.91 <= covered / 400 <= 0.99
+
+
+def test_pairing_cancels_the_difficulty_of_documents() -> None:
+    generator = np.random.default_rng(2)
+    tokens = generator.integers(50, 400, size=60)
+    difficulty = generator.normal(4.0, 1.0, size=60)
+    a, b = (
+        DocumentLosses(
+            nats=tuple((difficulty + shift + generator.normal(0, 0.02, size=60)) * tokens),
+            tokens=tuple(tokens.tolist()),
+            bytes=tuple(tokens.tolist()),
+        )
+        for shift in (0.1, 0.0)
+    )
+    difference, error = paired_difference(a, b)
+    assert difference == pytest.approx(0.1, abs=4 * error)
+    assert error < ratio_estimate(np.array(a.nats), tokens)[1] / 10
+    assert paired_difference(a, a) == (0.0, 0.0)
+    with pytest.raises(AssertionError, match="same documents"):
+        paired_difference(a, dataclasses.replace(b, tokens=b.tokens[::-1]))
+
+
+def test_one_document_says_nothing_of_its_error() -> None:
+    score = loss_scores(DocumentLosses(nats=(30.0,), tokens=(10,), bytes=(25,)))["val_loss"]
+    assert (score.low, score.value, score.high) == (0.0, 3.0, 6.0) and "no error estimate" in score.note
+
+
+# Student's t, 97.5 % point, from printed tables.
+@pytest.mark.parametrize(("freedom", "point"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (10, 2.228), (120, 1.980)])
+def test_t_quantile_agrees_with_the_tables(freedom: int, point: float) -> None:
+    assert t_quantile(freedom) == pytest.approx(point, rel=5e-3)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autonas.evaluation.timing import (
+    Blocks,
+    OthersOnCpu,
+    Protocol,
+    attempt_until_quiet,
+    complaints,
+    latency_score,
+    median_interval,
+    run_blocks,
+)
+
+QUIET = Protocol()
+
+
+class Clockwork:
+    """Something that takes a known time on a machine of changing speed; all of them share the machine's clock."""
+
+    def __init__(self, seconds: float, machine: Machine) -> None:
+        self.seconds, self.machine = seconds, machine
+
+    def __call__(self, count: int) -> float:
+        return self.machine.spend(self.seconds * count)
+
+
+class Machine:
+    """Its speed may drift with time."""
+
+    def __init__(self, drift: float = 0.0) -> None:
+        self.now, self.drift, self.calls = 0.0, drift, 0
+
+    def spend(self, seconds: float) -> float:
+        taken = seconds * (1 + self.drift * self.now)
+        self.now += taken
+        self.calls += 1
+        return taken
+
+
+def blocks_of(ratios: Sequence[float], reference: Sequence[float] | None = None, others: float = 0.0) -> Blocks:
+    known = reference or [1e-3] * len(ratios)
+    times = tuple(ratio * second for ratio, second in zip(ratios, known, strict=True))
+    return Blocks(candidate=times, reference=tuple(known), calls=5, others=others)
+
+
+def test_a_steady_machine_gives_the_ratio_and_fills_each_block() -> None:
+    machine = Machine()
+    blocks = run_blocks(Clockwork(3e-4, machine), Clockwork(1e-4, machine), QUIET)
+    assert blocks.ratio == pytest.approx(3) and blocks.spread == pytest.approx(0, abs=1e-12)
+    assert len(blocks.ratios) >= 15 and blocks.calls * 3e-4 >= QUIET.block_s
+    assert complaints(blocks, QUIET, 1e-4) == ()
+
+
+def test_a_drifting_machine_keeps_the_ratio_and_is_complained_about() -> None:
+    machine = Machine(drift=2.0)
+    blocks = run_blocks(Clockwork(1.5e-4, machine), Clockwork(1e-4, machine), QUIET)
+    assert blocks.ratio == pytest.approx(1.5, rel=0.02)
+    assert any("drifted" in complaint for complaint in complaints(blocks, QUIET, None))
+
+
+def test_warm_ups_come_before_the_blocks() -> None:
+    counts: list[int] = []
+
+    def timed(count: int) -> float:
+        counts.append(count)
+        return count * 1e-3
+
+    run_blocks(timed, timed, QUIET)
+    assert sum(counts[:2]) == sum(counts[2:4]) == QUIET.warm_ups >= 20
+    assert counts[4:] == [math.ceil(QUIET.block_s / 1e-3)] * (2 * QUIET.blocks)
+
+
+def test_something_slow_is_called_once_in_a_block() -> None:
+    machine = Machine()
+    assert run_blocks(Clockwork(0.1, machine), Clockwork(0.1, machine), QUIET).calls == 1
+
+
+@pytest.mark.parametrize(
+    ("blocks", "reference_s", "word"),
+    [
+        (blocks_of([1.0, 1.2] * 10), None, "block CV"),
+        (blocks_of([1.0] * 20, [1e-3] * 10 + [1.05e-3] * 10), None, "drifted"),
+        (blocks_of([1.0] * 20), 1.04e-3, "off its known time"),
+        (blocks_of([1.0] * 20, others=0.5), None, "other processes"),
+    ],
+)
+def test_each_kind_of_noise_is_complained_about_alone(blocks: Blocks, reference_s: float | None, word: str) -> None:
+    found = complaints(blocks, QUIET, reference_s)
+    assert len(found) == 1 and word in found[0]
+    assert complaints(blocks_of([1.0] * 20), QUIET, reference_s=1e-3) == ()
+
+
+def attempts_of(made: list[Blocks]) -> Iterator[Blocks]:
+    yield from made
+
+
+def test_a_noisy_attempt_is_repeated_until_a_quiet_one_which_alone_counts() -> None:
+    noisy, quiet = blocks_of([5.0, 9.0] * 10), blocks_of([2.0] * 20)
+    source = attempts_of([noisy, noisy, quiet, noisy])
+    attempts, found = attempt_until_quiet(lambda: next(source), QUIET, None)
+    assert len(attempts) == 3 and found == ()
+    score = latency_score(attempts, found, 1e-3, "ms/token")
+    assert (score.low, score.value, score.high) == (2.0, 2.0, 2.0) and "noisy" not in score.note
+
+
+def test_after_three_repeats_the_value_is_kept_with_a_wider_interval_and_flagged() -> None:
+    made = [blocks_of([2.0, 2.2] * 10), blocks_of([1.8, 2.6] * 10), blocks_of([2.0, 2.8] * 10), blocks_of([2.4, 3.6] * 10)]
+    source = attempts_of(made)
+    attempts, found = attempt_until_quiet(lambda: next(source), QUIET, None)
+    assert len(attempts) == 4 and found
+    score = latency_score(attempts, found, 1e-3, "ms/token")
+    assert score.value == pytest.approx(2.1)  # of the attempt with the least spread
+    assert score.low <= 1.8 and score.high >= 3.6
+    assert "noisy after 3 repeats" in score.note
+
+
+def test_the_interval_of_a_noisy_value_holds_the_ratio_of_the_quickest_blocks() -> None:
+    # Most blocks were interrupted, the candidate's longer ones more often: the medians agree and are wrong.
+    interrupted = blocks_of([4.0] * 19 + [2.0])
+    score = latency_score([interrupted] * 4, ("block CV",), 1e-3, "ms")
+    assert score.value == pytest.approx(4.0) and score.low == pytest.approx(2.0)
+
+
+def test_the_value_is_the_ratio_times_the_common_reference_whatever_the_machine_did_meanwhile() -> None:
+    slow = blocks_of([2.0] * 20, [3e-3] * 20)
+    assert latency_score([slow], (), 1e-3, "ms").value == pytest.approx(2.0)
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=40))
+def test_the_interval_of_a_median_holds_it(values: list[float]) -> None:
+    low, high = median_interval(np.array(values))
+    assert low <= float(np.median(values)) <= high
+
+
+def test_the_interval_of_a_median_covers_it_at_least_95_times_in_100() -> None:
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        low, high = median_interval(generator.exponential(size=21))
+        covered += low <= math.log(2) <= high
+    assert covered / 2000 >= 0.94
+    # Ranks 6 and 16 of 21 (David & Nagaraja, table of confidence intervals for the median).
+    assert median_interval(np.arange(1.0, 22.0)) == (6.0, 16.0)
+
+
+def test_the_share_of_others_is_a_share() -> None:
+    others = OthersOnCpu()
+    sum(i * i for i in range(200_000))
+    assert 0.0 <= others() <= 1.0
+    assert 0.0 <= others() <= 1.0  # nothing need have passed between two calls
