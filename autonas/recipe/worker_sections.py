@@ -1,0 +1,84 @@
+"""The sections of a space file that say how a trial is trained, scored and timed: `training:`, `evaluation:`, `latency:`."""
+
+from __future__ import annotations
+
+import re
+import typing
+from typing import Any
+
+from autonas.data.records import CorpusSettings
+from autonas.policy.settings import SearchSettings
+from autonas.recipe.fields import fields_of, options_of, read_file, renamed
+from autonas.space.node import Section
+from autonas.trial import EvaluationSettings, LatencySettings, TrainingSettings, to_json
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,2})?")
+_RENAMED = {"warmup_tokens": "warmup"}
+
+
+def read_training(root: Section, search: SearchSettings, batch_tokens: int) -> TrainingSettings:
+    section = root.child("training", describe_training(TrainingSettings()))
+    default = TrainingSettings()
+    warmup = section.whole("warmup", min(default.warmup_tokens, search.rungs[0] // 8))
+    if warmup >= search.rungs[0]:
+        node = section.need("warmup", "")
+        raise node.complaint(f"is {node.shown}, not shorter than the first rung of {search.rungs[0]:,} tokens; write less")
+    return TrainingSettings(
+        learning_rate=section.number("learning_rate", default.learning_rate, above=0.0, most=1.0),
+        weight_decay=section.number("weight_decay", default.weight_decay, most=10.0),
+        batch_tokens=batch_tokens,
+        warmup_tokens=warmup,
+        beta1=section.number("beta1", default.beta1, below=1.0),
+        beta2=section.number("beta2", default.beta2, below=1.0),
+        clip_norm=section.number("clip_norm", default.clip_norm, above=0.0),
+        precision=typing.cast(Any, section.one_of("precision", default.precision, options_of(TrainingSettings, "precision"))),
+        schedule=typing.cast(Any, section.one_of("schedule", default.schedule, options_of(TrainingSettings, "schedule"))),
+        final_rate_share=section.number("final_rate_share", default.final_rate_share, most=1.0),
+    )
+
+
+def read_evaluation(
+    root: Section, corpus: CorpusSettings, context_length: int, vocab_size: int, at_edge: bool
+) -> EvaluationSettings:
+    section = root.child("evaluation", fields_of(EvaluationSettings))
+    default = EvaluationSettings()
+    python = not corpus.jsonl and all(path.endswith((".py", ".pyi")) for path in corpus.paths)
+    new_tokens = section.whole("new_tokens", min(default.new_tokens, context_length // 2), least=1)
+    if new_tokens >= context_length:
+        node = section.need("new_tokens", "")
+        raise node.complaint(
+            f"is {node.shown}, which leaves no room for a prompt in context_length {context_length:,}; write less"
+        )
+    return EvaluationSettings(
+        validation_tokens=section.whole("validation_tokens", default.validation_tokens, least=context_length, most=10**12),
+        prompts_file=read_file(section, "prompts_file", at_edge),
+        language=typing.cast(Any, section.one_of("language", "python" if python else "other", ("python", "other"))),
+        prompts_per_kind=section.whole("prompts_per_kind", default.prompts_per_kind, least=1, most=10**5),
+        samples_per_prompt=section.whole("samples_per_prompt", default.samples_per_prompt, least=1, most=10**5),
+        new_tokens=new_tokens,
+        temperature=section.number("temperature", default.temperature, most=10.0),
+        top_k=section.whole("top_k", default.top_k, least=1, most=vocab_size),
+    )
+
+
+def read_latency(root: Section, context_length: int, at_edge: bool) -> LatencySettings:
+    section = root.child("latency", fields_of(LatencySettings))
+    default = LatencySettings()
+    device = section.get("device")
+    if device is not None and not _DEVICE.fullmatch(device.text()):
+        raise device.complaint(f"is {device.shown}, an unknown device; write auto, cpu, cuda, cuda:0 or mps")
+    return LatencySettings(
+        runtime=typing.cast(Any, section.one_of("runtime", default.runtime, options_of(LatencySettings, "runtime"))),
+        device=default.device if device is None else device.text(),
+        dtype=typing.cast(Any, section.one_of("dtype", default.dtype, options_of(LatencySettings, "dtype"))),
+        threads=section.whole("threads", default.threads, least=1, most=1024),
+        batch=section.whole("batch", default.batch, least=1, most=65_536),
+        context=section.whole("context", min(default.context, context_length), least=1, most=context_length),
+        table=read_file(section, "table", at_edge),
+    )
+
+
+def describe_training(training: TrainingSettings) -> dict[str, Any]:
+    values = renamed(to_json(training), _RENAMED)
+    del values["batch_tokens"]  # stands in the budget
+    return values
