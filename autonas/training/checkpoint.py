@@ -1,0 +1,147 @@
+"""A whole TrainState, or a model alone, as one file. Which to keep is not decided here; how they are sealed is in seal.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autonas.arch import ArchSpec
+from autonas.data.batches import Windows
+from autonas.errors import CheckpointError
+from autonas.model.transformer import Transformer, build_model
+from autonas.training.loop import TrainState
+from autonas.training.optimizers import moments, set_moments
+from autonas.training.schedule import Schedule
+from autonas.training.seal import read_sealed, write_sealed
+from autonas.trial import from_json, to_json
+
+
+def save(path: str | os.PathLike[str], state: TrainState) -> None:
+    """Write `state` to `path`, all or nothing: whatever happens meanwhile, `path` is the old file or the new one.
+
+    A process killed while it writes leaves a temporary `.<name>.<pid>.tmp` beside it, which may be deleted.
+
+    Raises:
+        ResourceError: the disk is full, or the folder cannot be written.
+    """
+    tensors = {f"model.{name}": value for name, value in _weights(state.model).items()}
+    tensors.update({f"optimizer.{name}": value for name, value in moments(state.model, state.optimizer)})
+    about = _identity(state) | {
+        "tokens": state.tokens,
+        "schedule": to_json(state.schedule),
+        "guard": state.guard.state(),
+    }
+    write_sealed(Path(path), tensors, about)
+
+
+def load(path: str | os.PathLike[str], state: TrainState) -> None:
+    """Put what `save` wrote to `path` into `state`, which was made for the same model, data, settings and seeds.
+
+    The schedule comes from the file too: a fork goes on as a fork. `state` is untouched when this raises.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another version, architecture, data set, seed or settings.
+    """
+    about, tensors = read_sealed(Path(path))
+    _expect_kind(path, about, "training")
+    identity = json.loads(json.dumps(_identity(state)))
+    for name, expected in identity.items():
+        if about.get(name) != expected:
+            raise CheckpointError(
+                f"{path}: {_difference(name, about.get(name), expected)}. Remove it, or ask for what it holds."
+            )
+    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    _check_shapes(path, state.model, weights)
+    schedule = from_json(Schedule, about["schedule"])
+    _put_weights(state.model, weights)
+    set_moments(
+        state.model,
+        state.optimizer,
+        {name.removeprefix("optimizer."): value for name, value in tensors.items() if name.startswith("optimizer.")},
+    )
+    state.schedule = schedule
+    state.guard.restore(about["guard"])
+    state.tokens = about["tokens"]
+
+
+def save_model(path: str | os.PathLike[str], model: Transformer, note: Mapping[str, Any] | None = None) -> None:
+    """Write the weights of `model` with its spec, and `note` (JSON values), as `save` does.
+
+    Raises:
+        ResourceError: the disk is full, or the folder cannot be written.
+    """
+    tensors = {f"model.{name}": value for name, value in _weights(model).items()}
+    write_sealed(Path(path), tensors, {"kind": "model", "spec": model.spec.to_dict(), "note": dict(note or {})})
+
+
+def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> tuple[Transformer, dict[str, Any]]:
+    """The model that `save_model` or `save` wrote, on `device`, and the note that was saved with it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another version.
+    """
+    about, tensors = read_sealed(Path(path))
+    model = build_model(ArchSpec.from_dict(about["spec"]), seed=0)
+    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    _check_shapes(path, model, weights)
+    _put_weights(model, weights)
+    return model.to(device), dict(about.get("note", {}))
+
+
+def _identity(state: TrainState) -> dict[str, Any]:
+    """What must be the same for a training to go on as if it had never stopped."""
+    return {
+        "kind": "training",
+        "spec": state.model.spec.to_dict(),
+        "settings": to_json(state.settings),
+        "seed": state.seed,
+        "data_fingerprint": state.data_fingerprint,
+        "data_windows": state.windows.num_windows,
+        "data_order": _order(state.windows),
+    }
+
+
+def _order(windows: Windows) -> str:
+    """A digest of the first windows: another corpus, tokenizer or data seed gives another one."""
+    return hashlib.sha256(windows.take(0, 8).tobytes()).hexdigest()[:12]
+
+
+def _difference(name: str, found: object, expected: object) -> str:
+    """In words, the first thing in which the file is not what was asked for."""
+    title = {"spec": "another architecture", "settings": "other training settings", "kind": "another kind of file"}
+    text = title.get(name, "another training")
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in sorted(found.keys() | expected.keys()):
+            if found.get(key) != expected.get(key):
+                return f"a checkpoint of {text}: {key} is {found.get(key)!r} there and {expected.get(key)!r} here"
+    return f"a checkpoint of {text}: {name} is {found!r} there and {expected!r} here"
+
+
+def _expect_kind(path: str | os.PathLike[str], about: Mapping[str, Any], kind: str) -> None:
+    if about["kind"] != kind:
+        raise CheckpointError(f"{path}: holds a {about['kind']}, not a {kind}; it cannot be continued.")
+
+
+def _weights(model: Transformer) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in model.named_parameters()}
+
+
+def _check_shapes(path: str | os.PathLike[str], model: Transformer, weights: Mapping[str, Tensor]) -> None:
+    expected = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    if {name: tuple(weight.shape) for name, weight in weights.items()} != expected:
+        raise CheckpointError(
+            f"{path}: its weights do not fit the architecture it names. Remove it; it was written by other code."
+        )
+
+
+@torch.no_grad()
+def _put_weights(model: Transformer, weights: Mapping[str, Tensor]) -> None:
+    for name, weight in model.named_parameters():
+        weight.copy_(weights[name])

@@ -1,0 +1,85 @@
+"""What ends a training early: losses that are no numbers, losses that grow, memory that is not there. The loop calls these."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from autonas.errors import TrialFailure
+
+HORIZON_STEPS = 16  # the loss of one small batch is noisy (±0.3 nats); its running mean is judged
+ABOVE_UNIFORM_NATS = 1.0  # a model that has learned nothing scores log V
+ABOVE_BEST_NATS = 2.0  # a recoverable spike of the running mean stays below 1
+
+
+class LossGuard:
+    """Watches the training loss of one trial; its whole state goes to JSON, so that a resumed trial fails where it would have.
+
+    Raises:
+        TrialFailure: from `check`. "nan": the loss or the gradient norm is not finite. "diverged": the running mean of the loss
+            lies above log V + 1 after the warm-up, or 2 nats above its own best.
+    """
+
+    def __init__(self, vocab_size: int, warmup_tokens: int) -> None:
+        self._limit = math.log(vocab_size) + ABOVE_UNIFORM_NATS
+        self._warmup_tokens = warmup_tokens
+        self._steps = 0
+        self._sum = 0.0
+        self._best = math.inf
+
+    def check(self, tokens: int, loss: float, gradient_norm: float) -> None:
+        """Judge the step that ended at `tokens`."""
+        if not math.isfinite(loss):
+            raise TrialFailure("nan", f"the loss is {loss} after {tokens:,} tokens; a lower learning rate may help")
+        if not math.isfinite(gradient_norm):
+            raise TrialFailure(
+                "nan", f"the gradient norm is {gradient_norm} after {tokens:,} tokens; a lower learning rate may help"
+            )
+        decay = 1.0 - 1.0 / HORIZON_STEPS
+        self._steps += 1
+        self._sum = decay * self._sum + (1.0 - decay) * loss
+        mean = self._sum / (1.0 - decay**self._steps)
+        if self._steps < HORIZON_STEPS:
+            return
+        self._best = min(self._best, mean)
+        if tokens > self._warmup_tokens and mean > self._limit:
+            raise TrialFailure("diverged", f"the loss runs at {mean:.2f} nats, above chance, after {tokens:,} tokens")
+        if mean > self._best + ABOVE_BEST_NATS:
+            raise TrialFailure("diverged", f"the loss rose from {self._best:.2f} to {mean:.2f} nats by {tokens:,} tokens")
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": self._steps, "sum": self._sum, "best": None if math.isinf(self._best) else self._best}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._steps, self._sum = int(state["steps"]), float(state["sum"])
+        self._best = math.inf if state["best"] is None else float(state["best"])
+
+
+@contextmanager
+def memory_guard(doing: str) -> Iterator[None]:
+    """Translate every way in which torch and Python run out of memory.
+
+    Raises:
+        TrialFailure: "out_of_memory".
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as exc:
+        if not is_out_of_memory(exc):
+            raise
+        reason = str(exc).strip().splitlines()
+        raise TrialFailure("out_of_memory", f"out of memory while {doing}" + (f": {reason[0]}" if reason else "")) from exc
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that there was not enough memory; on the CPU torch says so in a plain RuntimeError."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in message for words in ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    )
