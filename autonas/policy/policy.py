@@ -1,0 +1,244 @@
+"""What a study does next, as a pure function of its recipe's settings and its ledger.
+
+Proposes params (dispatch to `sampler`), lets trials advance (dispatch to `rungs`), asks for declared repeats, and says when a
+study is at its end. Screening costs and running jobs are the study loop's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autonas import pareto
+from autonas.arch import ArchSpec
+from autonas.errors import InfeasibleArch
+from autonas.objective import OBJECTIVES
+from autonas.policy import sampler
+from autonas.policy.rungs import RungScheduler, Standing, make_scheduler
+from autonas.policy.settings import SearchSettings
+from autonas.space.space import Space
+from autonas.trial import Budget, Outcome, StudyRecord, TrialRecord
+
+# Draws for one trial before the search for something new becomes an enumeration.
+_MAX_DRAWS = 50
+# So many infeasible trials in a row say that the space, not the luck, is empty.
+MAX_INFEASIBLE_RUN = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propose:
+    """Screen these params and, if they are feasible, begin a trial. `repeat_of` makes it a declared repeat."""
+
+    params: Mapping[str, Any]
+    sampler_state: Mapping[str, Any]
+    repeat_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Train:
+    """Train this trial to this rung."""
+
+    trial: int
+    rung: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """This trial does not go on; its scores stay at the rung it has reached."""
+
+    trial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """This trial has been scored at the last rung."""
+
+    trial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing can be decided before a running job has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The study is at its end, for this reason."""
+
+    reason: str
+
+
+Step = Propose | Train | Stop | Complete | Wait | Finish
+
+
+class Policy:
+    """The decisions of one study. Holds settings only: every answer depends on the record it is given and on nothing else."""
+
+    def __init__(self, space: Space, settings: SearchSettings, objectives: tuple[str, ...]) -> None:
+        self._space = space
+        self._settings = settings
+        self._objectives = objectives
+        self._scheduler: RungScheduler = make_scheduler(
+            settings.scheduler, reduction_factor=settings.reduction_factor, min_survivors=settings.min_survivors
+        )
+        self.rungs = settings.rungs
+
+    def budget(self, rung: int) -> Budget:
+        """The token counts of the study's `rung`."""
+        tokens = self.rungs[rung]
+        return Budget(rung=rung, tokens=tokens, cooldown_tokens=max(1, round(tokens * self._settings.cooldown_share)))
+
+    def next_step(self, study: StudyRecord, *, running: frozenset[int], accepting: bool = True) -> Step:
+        """What to do next. `running`: trials with a job under way; `accepting`: whether new trials may still begin."""
+        live = [trial for trial in study.trials if trial.state == "live" and trial.number not in running]
+        for trial in live:
+            if len(trial.rungs) == len(self.rungs):
+                return Complete(trial=trial.number)
+        for trial in live:
+            if not trial.rungs or trial.repeat_of is not None:
+                return Train(trial=trial.number, rung=len(trial.rungs))
+        more = accepting and begun(study) < self._settings.trials
+        busy = any(len(t.rungs) == 0 for t in study.trials if t.number in running)
+        step = self._advance(study, live, more_to_come=more or busy)
+        if step is not None:
+            return step
+        if more:
+            proposal = self._propose(study)
+            if proposal is not None:
+                return proposal
+            step = self._advance(study, live, more_to_come=busy)
+            if step is not None:
+                return step
+        if running:
+            return Wait()
+        return self._repeat(study) if accepting or self._settings.max_hours is None else Finish(reason="time is up")
+
+    def _advance(self, study: StudyRecord, live: list[TrialRecord], *, more_to_come: bool) -> Step | None:
+        """Higher rungs first: what is nearest to its end frees its checkpoint soonest and informs the sampler most."""
+        waiting = {trial.number: trial for trial in live if trial.rungs and trial.repeat_of is None}
+        open_below = more_to_come
+        chosen: list[tuple[int, tuple[int, ...], bool]] = []
+        for rung in range(len(self.rungs) - 1):
+            advancing = self._scheduler.advancing(self.standings(study, rung), more_to_come=open_below)
+            chosen.append((rung, advancing, open_below))
+            going_on = any(n in waiting and len(waiting[n].rungs) == rung + 1 for n in advancing)
+            # Another trial may still reach the next rung while one waits to, trains for it, or may be chosen for it.
+            training = any(
+                t.state == "live" and t.number not in waiting and t.repeat_of is None and len(t.rungs) == rung + 1
+                for t in study.trials
+            )
+            open_below = open_below or going_on or training
+        for rung, advancing, _ in reversed(chosen):
+            for number in advancing:
+                if number in waiting and len(waiting[number].rungs) == rung + 1:
+                    return Train(trial=number, rung=rung + 1)
+        for rung, advancing, still_open in chosen:
+            for number, trial in waiting.items():
+                if len(trial.rungs) == rung + 1 and not still_open and number not in advancing:
+                    return Stop(trial=number)
+        return None
+
+    def standings(self, study: StudyRecord, rung: int) -> list[Standing]:
+        """Every trial scored at `rung`, wherever it is now, by the objectives that can be judged there."""
+        judged = [o for o in self._objectives if OBJECTIVES[o].known != "final"]
+        judged.sort(key=lambda o: OBJECTIVES[o].known != "trained")
+        result = []
+        for trial in study.trials:
+            if len(trial.rungs) > rung and trial.repeat_of is None and trial.state != "failed":
+                scores = [trial.score(o, rung) for o in judged]
+                assert all(scores), f"trial {trial.number} lacks a score at rung {rung}"
+                values = tuple(
+                    math.log(max(s.value, 1e-12)) if OBJECTIVES[o].before_training else s.value
+                    for o, s in zip(judged, scores, strict=True)
+                    if s is not None
+                )
+                result.append(Standing(trial=trial.number, values=values))
+        return result
+
+    def _propose(self, study: StudyRecord) -> Propose | None:
+        """Params whose architecture the study has not seen; None when the space holds nothing new."""
+        known_params = [dict(trial.params) for trial in study.trials]
+        known_specs = {trial.spec.fingerprint for trial in study.trials if trial.spec is not None}
+        if trailing_infeasible(study) >= MAX_INFEASIBLE_RUN:
+            return None
+        for attempt in range(_MAX_DRAWS):
+            params, state = sampler.draw(
+                self._settings.sampler,
+                self._space,
+                self._objectives,
+                study,
+                num_rungs=len(self.rungs),
+                seed=self._settings.seed,
+                attempt=attempt,
+            )
+            if self._is_new(params, known_params, known_specs):
+                return Propose(params=params, sampler_state=state)
+        rng = np.random.default_rng(sampler.derived_seed(self._settings.seed, len(study.trials), "enumerate"))
+        size = self._space.size()
+        if size is not None and size <= 200_000:
+            candidates = list(self._space.every())
+            order = rng.permutation(len(candidates))
+            fresh = (candidates[int(i)] for i in order)
+        else:
+            fresh = (self._space.draw(rng) for _ in range(20_000))
+        for drawn in fresh:
+            if self._space.legal(drawn) and self._is_new(drawn, known_params, known_specs):
+                return Propose(params=drawn, sampler_state={})
+        return None
+
+    def _is_new(self, params: Mapping[str, Any], known_params: list[dict[str, Any]], known_specs: set[str]) -> bool:
+        spec: ArchSpec | None = None
+        try:
+            spec = self._space.decode(params)
+        except InfeasibleArch:
+            return dict(params) not in known_params
+        return spec.fingerprint not in known_specs
+
+    def _repeat(self, study: StudyRecord) -> Step:
+        """The next declared repeat: front trials in order of survival, each once more, cheapest knowledge of seed noise."""
+        finals = [t for t in study.trials if t.state == "complete" and t.repeat_of is None]
+        repeated = [t.repeat_of for t in study.trials if t.repeat_of is not None]
+        due = min(self._settings.repeats, len(finals)) - len(repeated)
+        if due <= 0:
+            return Finish(reason=self._end_reason(study))
+        standings = [s for s in self.standings(study, len(self.rungs) - 1) if any(t.number == s.trial for t in finals)]
+        order = [standings[int(i)].trial for i in pareto.epsilon_net_order([s.values for s in standings])]
+        pick = next(number for number in order if number not in repeated)
+        return Propose(params=study.trials[pick].params, sampler_state={}, repeat_of=pick)
+
+    def _end_reason(self, study: StudyRecord) -> str:
+        if begun(study) >= self._settings.trials:
+            return f"all {self._settings.trials} trials have ended"
+        if trailing_infeasible(study) >= MAX_INFEASIBLE_RUN:
+            return f"{MAX_INFEASIBLE_RUN} candidates in a row broke a rule or a limit; widen the limits"
+        return "the space holds no further architecture"
+
+
+def begun(study: StudyRecord) -> int:
+    """The trials that began training, declared repeats left out: what `--trials` counts."""
+    return sum(trial.state != "infeasible" or bool(trial.rungs) for trial in study.trials if trial.repeat_of is None)
+
+
+def beats_unigram(outcome: Outcome) -> str | None:
+    """None when a scored model beats a unigram model of the tokens it was shown; else what was found, in words.
+
+    A model that has learnt nothing does not repeat itself, and must not win by it.
+    """
+    loss, unigram = outcome.scores["val_loss"].value, outcome.baselines["unigram"]
+    if loss < unigram:
+        return None
+    return f"its validation loss of {loss:.3f} nats is not below the {unigram:.3f} of a unigram model of the same tokens"
+
+
+def trailing_infeasible(study: StudyRecord) -> int:
+    """The length of the run of infeasible trials with which the study ends so far."""
+    count = 0
+    for trial in reversed(study.trials):
+        if trial.state != "infeasible" or trial.rungs:
+            break
+        count += 1
+    return count

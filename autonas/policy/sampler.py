@@ -1,0 +1,126 @@
+"""Optuna's samplers as pure functions of seed and ledger: the only place where params are drawn.
+
+Each draw rebuilds an in-memory study from the records and seeds a fresh sampler with (study seed, trial number), so that a
+resumed study draws what an uninterrupted one would have drawn. The ledger's own storage is not touched.
+
+A sampler is shown one rung only, the highest that enough trials have reached (as BOHB does, Falkner et al. 2018): values of
+different budgets never stand side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from autonas.errors import RecipeError
+from autonas.objective import OBJECTIVES
+from autonas.space.domains import Choice, Domain, Float, Int
+from autonas.space.space import Space
+from autonas.trial import StudyRecord, TrialRecord
+
+# Optuna's samplers draw their first trials at random; as many results are wanted from a rung before they may learn from it.
+NUM_STARTUP_TRIALS = 10
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """The searched dimensions as Optuna knows them."""
+    return {name: _distribution(domain) for name, domain in space.searched_domains.items()}
+
+
+def _distribution(domain: Domain) -> BaseDistribution:
+    if isinstance(domain, Int):
+        return IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+    if isinstance(domain, Float):
+        return FloatDistribution(domain.low, domain.high, log=domain.log)
+    assert isinstance(domain, Choice), f"a searched dimension varies: {domain}"
+    return CategoricalDistribution(domain.options)
+
+
+def derived_seed(*parts: object) -> int:
+    """32 bits that depend on every part and on nothing else."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big")
+
+
+def learning_rung(study: StudyRecord, num_rungs: int) -> int:
+    """The highest rung with enough results for a sampler to learn from; 0 when none has."""
+    reached = [sum(len(trial.rungs) > rung for trial in study.trials) for rung in range(num_rungs)]
+    return max((rung for rung in range(num_rungs) if reached[rung] >= NUM_STARTUP_TRIALS), default=0)
+
+
+def draw(
+    name: str, space: Space, objectives: Sequence[str], study: StudyRecord, *, num_rungs: int, seed: int, attempt: int = 0
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Params for the study's next trial, and the sampler's own notes on it, to be kept with the trial.
+
+    `attempt` counts draws for the same trial: each gives other params when the ones before were known already.
+
+    Raises:
+        RecipeError: there is no sampler of this name.
+    """
+    number = len(study.trials)
+    rung = learning_rung(study, num_rungs)
+    shown = [o for o in objectives if OBJECTIVES[o].known != "final" or rung == num_rungs - 1]
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = _sampler(name, derived_seed(seed, number, attempt))
+            memory = optuna.create_study(directions=["minimize"] * len(shown), sampler=sampler)
+            kinds = distributions(space)
+            for record in study.trials:
+                if record.repeat_of is None:
+                    memory.add_trial(_frozen(record, kinds, shown, rung))
+            trial = memory.ask(fixed_distributions=kinds)
+            notes = memory.get_trials(deepcopy=False)[-1].system_attrs
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    return dict(trial.params), dict(notes)
+
+
+def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    if name == "tpe":
+        return optuna.samplers.TPESampler(
+            n_startup_trials=NUM_STARTUP_TRIALS, multivariate=True, group=False, constant_liar=True, seed=seed
+        )
+    if name == "nsgaii":
+        return optuna.samplers.NSGAIISampler(population_size=16, seed=seed)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    raise RecipeError(f"there is no sampler {name!r}; choose one of tpe, nsgaii, random")
+
+
+def _frozen(record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: Sequence[str], rung: int) -> FrozenTrial:
+    """A record as the in-memory study holds it: its values at `rung`, or what became of it before."""
+    params = {name: value for name, value in record.params.items() if name in kinds}
+    system_attrs = {k: v for k, v in record.sampler_state.items() if not k.startswith("constraints")}
+    values = [record.score(objective, rung) for objective in shown]
+    state, numbers = TrialState.PRUNED, None
+    if record.state == "infeasible":
+        system_attrs["constraints:legal"] = 1.0
+    elif record.state == "failed":
+        state = TrialState.FAIL
+    elif len(record.rungs) > rung and all(value is not None for value in values):
+        state = TrialState.COMPLETE
+        numbers = [_scaled(o, value.value) for o, value in zip(shown, values, strict=True) if value is not None]
+    elif record.state == "live":
+        state = TrialState.RUNNING
+    return optuna.trial.create_trial(
+        state=state,
+        values=numbers,
+        params=params,
+        distributions={name: kinds[name] for name in params},
+        system_attrs=system_attrs,
+    )
+
+
+def _scaled(objective: str, value: float) -> float:
+    """Sizes and times span orders of magnitude: their logarithm is what a sampler can learn from."""
+    return math.log(max(value, 1e-12)) if OBJECTIVES[objective].before_training else value
