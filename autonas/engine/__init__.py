@@ -1,0 +1,1 @@
+"""Where jobs run. One seam (`base.Engine`), and one file per engine."""

@@ -1,0 +1,123 @@
+"""What a study will cost, before anything is spent: its space, its sizes, its time on this machine."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from autonas import cost
+from autonas.arch import ArchSpec
+from autonas.data.dataset import Dataset
+from autonas.objective import OBJECTIVES
+from autonas.policy import calibration, forecast
+from autonas.policy.policy import Policy
+from autonas.recipe import Recipe
+
+_LATENCY_S = 3.0  # one measurement by the protocol of evaluation/latency.py, when the machine is quiet
+
+
+def make_plan(recipe: Recipe, dataset: Dataset, seconds_per_token: Callable[[ArchSpec], float]) -> dict[str, Any]:
+    """A study's plan as JSON values. `seconds_per_token` measures the training of one architecture on this machine.
+
+    Raises:
+        InfeasibleArch: nothing in the space is legal.
+    """
+    space, search = recipe.space, recipe.search
+    specs = calibration.legal_draws(space, search.seed)
+    params = sorted(cost.count_params(spec) for spec in specs)
+    memory = sorted(cost.inference_bytes(spec) for spec in specs)
+    probes = [specs[0], specs[len(specs) // 2], specs[-1]]
+    observed = [forecast.Observation(spec=s, tokens=1_000_000, seconds=1e6 * seconds_per_token(s)) for s in probes]
+    fitted = forecast.fit(observed)
+    assert fitted is not None
+    rungs = _rungs(recipe, specs, fitted, dataset)
+    calibrating = _calibration_seconds(recipe, fitted)
+    extremes = space.extremes()
+    latency = search.trials * _LATENCY_S if any(OBJECTIVES[o].known == "measured" for o in recipe.objectives) else 0.0
+    seconds = calibrating + latency + sum(rung["seconds"] for rung in rungs)
+    limit = None if search.max_hours is None else search.max_hours * 3600
+    return {
+        "study": recipe.name,
+        "objectives": list(recipe.objectives),
+        "space": {
+            "size": space.size(),
+            "legal_share": space.legal_share(),
+            "searched": list(space.searched),
+            "held": {name: space.held[name] for name in space.horizon_bound if name in space.held},
+        },
+        "params": {"min": params[0], "median": params[len(params) // 2], "max": params[-1]},
+        "params_extremes": None if extremes is None else [cost.count_params(spec) for spec in extremes],
+        "memory_bytes": {"min": memory[0], "max": memory[-1]},
+        "training_bytes": max(cost.training_bytes(s, s.batch_tokens or recipe.training.batch_tokens) for s in specs),
+        "corpus": {
+            "fingerprint": dataset.fingerprint,
+            "train_tokens": int(dataset.tokens("train").shape[0]),
+            "validation_tokens": int(dataset.tokens("validation").shape[0]),
+        },
+        "trials": search.trials,
+        "rungs": rungs,
+        "calibration_seconds": calibrating,
+        "latency_seconds": latency,
+        "seconds": seconds if limit is None else min(seconds, limit),
+        "seconds_unbounded": seconds,
+        "max_seconds": limit,
+        "warnings": _warnings(recipe, rungs, seconds, limit),
+    }
+
+
+def _rungs(recipe: Recipe, specs: Sequence[ArchSpec], fitted: forecast.Forecast, dataset: Dataset) -> list[dict[str, Any]]:
+    """Trials, epochs and seconds of each rung. Evaluation is a forward pass: a third of a training token's work."""
+    policy = Policy(recipe.space, recipe.search, recipe.objectives)
+    scored_tokens = min(recipe.evaluation.validation_tokens, int(dataset.tokens("validation").shape[0])) // 3
+    trials, before, result = recipe.search.trials, 0, []
+    last = len(policy.rungs) - 1
+    for rung, tokens in enumerate(policy.rungs):
+        cooldown = policy.budget(rung).cooldown_tokens
+        each = statistics.mean(fitted.seconds(spec, tokens - before + cooldown + scored_tokens) for spec in specs)
+        count = trials + (recipe.search.repeats if rung == last else 0)
+        result.append(
+            {
+                "tokens": tokens,
+                "cooldown_tokens": cooldown,
+                "trials": count,
+                "epochs": (tokens + cooldown) / max(int(dataset.tokens("train").shape[0]), 1),
+                "seconds_per_trial": each,
+                "seconds": count * each,
+            }
+        )
+        before = tokens
+        survivors = max(-(-trials // max(int(recipe.search.reduction_factor), 1)), recipe.search.min_survivors)
+        trials = min(trials, survivors)
+    return result
+
+
+def _calibration_seconds(recipe: Recipe, fitted: forecast.Forecast) -> float:
+    if not recipe.calibration.enabled:
+        return 0.0
+    shapes = calibration.calibration_shapes(recipe.space, recipe.search.seed)
+    tokens = round(recipe.calibration.tokens * (1 + recipe.search.cooldown_share))
+    return sum(fitted.seconds(p.spec, tokens) for p in calibration.points(shapes, recipe.calibration))
+
+
+def _warnings(recipe: Recipe, rungs: list[dict[str, Any]], seconds: float, limit: float | None) -> list[str]:
+    found = []
+    if limit is not None and seconds > limit:
+        found.append(
+            f"the whole budget needs about {seconds / 3600:.2f} h and max_hours allows {limit / 3600:.2f} h: "
+            "fewer trials will begin"
+        )
+    if limit is None and seconds > 86_400:
+        found.append(f"this machine would need about {seconds / 86_400:.1f} days")
+    if rungs[-1]["epochs"] > 4:
+        found.append(f"the last rung repeats the corpus {rungs[-1]['epochs']:.1f} times: give a larger corpus or fewer tokens")
+    held = [name for name in recipe.space.horizon_bound if name not in recipe.space.searched]
+    if held:
+        found.append(
+            f"{', '.join(held)} held at defaults: a truncated run cannot rank them "
+            "(horizon.sample: true samples them all the same)"
+        )
+    sampled = [name for name in recipe.space.horizon_bound if name in recipe.space.searched]
+    if sampled:
+        found.append(f"{', '.join(sampled)} will be judged by truncated runs, which favour values near zero")
+    return found

@@ -1,0 +1,508 @@
+"""The loop at the top: prepare, calibrate, search, stop, resume. The only module that knows policy, engine and ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import math
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autonas import cost, machine, pareto
+from autonas.arch import ArchSpec
+from autonas.data.dataset import Dataset, prepare
+from autonas.engine.base import Engine
+from autonas.errors import InfeasibleArch, StudyError, resource_error
+from autonas.ledger import Ledger, study_lease
+from autonas.objective import OBJECTIVES
+from autonas.policy import calibration, forecast, sampler
+from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
+from autonas.recipe import Recipe, difference
+from autonas.space.limits import MEASURED
+from autonas.trial import Budget, Job, Outcome, Score, StudyRecord, TrainingSettings, TrialRecord, to_json
+
+# A latency job and a calibration point have no trial in the ledger; their names and folders are told apart by these numbers.
+_LATENCY_TRIAL = 90_000
+_CALIBRATION_TRIAL = 95_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who wants to know: `say` gets one line of text at a time, `changed` the study after every change."""
+
+    say: Callable[[str], None] = lambda text: None
+    changed: Callable[[StudyRecord], None] = lambda study: None
+
+
+def run_study(
+    recipe: Recipe,
+    engine: Engine,
+    *,
+    name: str,
+    folder: Path,
+    storage: str | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    threads: int = 1,
+    watcher: Watcher | None = None,
+) -> StudyRecord:
+    """Search until the budget is spent, and return the study. Interrupted at any moment, `resume` goes on from there.
+
+    Raises:
+        StudyError: the study exists (and not `resume`), does not exist (and `resume`), is running elsewhere, or has another
+            recipe or other data.
+        RequestError: anything else that cannot be done as asked.
+    """
+    with study_lease(name, folder):
+        study = _Study(recipe, engine, name, folder, storage, resume, device, threads, watcher or Watcher())
+        with contextlib.closing(study.ledger):
+            study.search()
+            return study.ledger.read()
+
+
+class _Study:
+    """One study while it runs."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        engine: Engine,
+        name: str,
+        folder: Path,
+        storage: str | None,
+        resume: bool,
+        device: str,
+        threads: int,
+        watcher: Watcher,
+    ) -> None:
+        self.engine, self.name, self.folder, self.watcher = engine, name, folder, watcher
+        self.device, self.threads = device, threads
+        if resume:
+            self.ledger = Ledger.open(name, folder, storage)
+            _check_same_recipe(name, self.ledger, recipe)
+        # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
+        self.dataset = prepare(recipe.corpus, recipe.tokenizer, say=watcher.say)
+        self.recipe = with_vocabulary(recipe, self.dataset)
+        if not resume:
+            self.ledger = Ledger.create(name, folder, storage, recipe.resolved, recipe.objectives)
+        if self.ledger.repaired:
+            watcher.say(self.ledger.repaired)
+        self.policy = Policy(self.recipe.space, self.recipe.search, self.recipe.objectives)
+        self.distributions = sampler.distributions(self.recipe.space)
+        self.running: dict[int, Job] = {}
+        self._started = time.monotonic()
+        self._spent_before = float(self.ledger.read().attributes.get("spent_s", 0.0))
+        self._attempts = int(self.ledger.read().attributes.get("attempts", 0)) + 1
+        self._write_provenance()
+        self.training = self.recipe.training
+
+    # Preparing
+
+    def _write_provenance(self) -> None:
+        study = self.ledger.read()
+        known = study.attributes.get("data")
+        if known is not None and known["fingerprint"] != self.dataset.fingerprint:
+            raise StudyError(
+                f"the corpus of the study {self.name!r} has changed: it was {known['fingerprint']} and is now "
+                f"{self.dataset.fingerprint}. Scores on different data cannot be compared; start another study."
+            )
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        environment = {**machine.environment(), "device": self.device, "threads": self.threads}
+        facts = {
+            "attempts": self._attempts,
+            "environment": environment,
+            "data": {"fingerprint": self.dataset.fingerprint, "report": self.dataset.report},
+            "started_at": study.attributes.get("started_at", now),
+            "ended_at": None,
+            "closed": None,
+        }
+        for key, value in facts.items():
+            self.ledger.set_attribute(key, value)
+        try:
+            for sub in ("jobs", "outcomes", "checkpoints", "metrics"):
+                (self.folder / sub).mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(dict(self.recipe.resolved), sort_keys=False, allow_unicode=True)
+            (self.folder / "recipe.yaml").write_text(text, encoding="utf-8")
+            stamped = {**environment, "data_fingerprint": self.dataset.fingerprint}
+            (self.folder / "environment.json").write_text(json.dumps(stamped, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise resource_error(error, error.filename or self.folder) from error
+
+    def _calibrate(self) -> TrainingSettings:
+        """The study's base learning rate: as the recipe says, or measured once and then read from the ledger."""
+        settings, training = self.recipe.calibration, self.recipe.training
+        if not settings.enabled:
+            return training
+        shapes = calibration.calibration_shapes(self.recipe.space, self.recipe.search.seed)
+        points = calibration.points(shapes, settings)
+        known = dict(self.ledger.read().attributes.get("calibration") or {"points": []})
+        done: list[dict[str, Any]] = list(known["points"])
+        for number, point in enumerate(points[len(done) :], len(done)):
+            self.watcher.say(
+                f"calibrating the learning rate: {number + 1} of {len(points)} "
+                f"(layers {point.spec.layers}, width {point.spec.width}, rate {point.rate:g})"
+            )
+            tokens = settings.tokens
+            budget = Budget(rung=0, tokens=tokens, cooldown_tokens=max(1, round(tokens * self.recipe.search.cooldown_share)))
+            spec = dataclasses.replace(point.spec, learning_rate=point.rate)
+            outcome = self._run_alone(self._job("train", _CALIBRATION_TRIAL + number, spec, budget, objectives=("val_loss",)))
+            shutil.rmtree(self.folder / "checkpoints" / f"{_CALIBRATION_TRIAL + number:05d}", ignore_errors=True)
+            loss = outcome.scores["val_loss"].value if outcome.ok else None
+            done.append(
+                {
+                    "shape": to_json(point.spec),
+                    "rate": point.rate,
+                    "val_loss": loss,
+                    "failure": None if outcome.failure is None else outcome.failure.kind,
+                    "tokens": outcome.tokens,
+                    "seconds": outcome.seconds,
+                }
+            )
+            self.ledger.set_attribute("calibration", {"points": done})
+            self._keep_time()
+        choice = calibration.choose(list(zip(points, [point["val_loss"] for point in done], strict=True)))
+        self.ledger.set_attribute(
+            "calibration",
+            {
+                "points": done,
+                "chosen": choice.rate,
+                "regret": dict(choice.regret),
+                "note": choice.note,
+                "at_edge": choice.at_edge,
+            },
+        )
+        self.watcher.say(f"learning rate: {choice.note}")
+        return dataclasses.replace(training, learning_rate=choice.rate)
+
+    # Searching
+
+    def search(self) -> None:
+        """Take step after step until the policy says that the study is at its end."""
+        try:
+            self.training = self._calibrate()
+            while True:
+                study = self.ledger.read()
+                step = self.policy.next_step(study, running=frozenset(self.running), accepting=self._accepting(study))
+                if isinstance(step, Finish):
+                    self._finish(study, step.reason)
+                    return
+                if isinstance(step, Wait) or len(self.running) >= self.engine.capacity:
+                    self._collect()
+                    continue
+                self._take(study, step)
+                self.watcher.changed(self.ledger.read())
+        finally:
+            self._keep_time()
+            self.engine.close()
+
+    def _take(self, study: StudyRecord, step: Propose | Train | Stop | Complete) -> None:
+        if isinstance(step, Propose):
+            self._begin(study, step)
+        elif isinstance(step, Train):
+            if self._out_of_time():
+                self._stop_all(study)
+            else:
+                self._train(study.trials[step.trial], step.rung)
+        elif isinstance(step, Stop):
+            self.ledger.stop(step.trial)
+            self._free(step.trial)
+        else:
+            self._complete(study.trials[step.trial])
+
+    def _begin(self, study: StudyRecord, step: Propose) -> None:
+        """Screen a candidate by what is cheap to know, cheapest first; what passes begins its training."""
+        space = self.recipe.space
+        spec: ArchSpec | None = None
+        scores: dict[str, Score] = {}
+        try:
+            spec = space.decode(step.params)
+            scores = exact_scores(spec)
+            space.screen(spec)
+            if self._needs_latency():
+                scores |= self._latency(spec, len(study.trials))
+                space.limits.screen({name: score.value for name, score in scores.items()})
+        except InfeasibleArch as broken:
+            self.ledger.add_infeasible(
+                step.params,
+                self.distributions,
+                rule=broken.rule,
+                reason=str(broken),
+                nearest=space.nearest_legal(step.params),
+                spec=spec,
+                scores=scores,
+            )
+            return
+        self.ledger.begin(
+            step.params, self.distributions, spec, scores, repeat_of=step.repeat_of, sampler_state=step.sampler_state
+        )
+
+    def _needs_latency(self) -> bool:
+        measured = any(OBJECTIVES[name].known == "measured" for name in self.recipe.objectives)
+        limits = self.recipe.space.limits
+        return measured or any(limits.bounds(name) != (None, None) for name in MEASURED)
+
+    def _latency(self, spec: ArchSpec, number: int) -> dict[str, Score]:
+        budget = Budget(rung=0, tokens=0, cooldown_tokens=0)
+        outcome = self._run_alone(self._job("latency", _LATENCY_TRIAL + number, spec, budget, objectives=("latency",)))
+        if outcome.failure is not None:
+            raise InfeasibleArch("latency", f"its latency could not be measured: {outcome.failure.message}")
+        return dict(outcome.scores)
+
+    def _train(self, trial: TrialRecord, rung: int) -> None:
+        assert trial.spec is not None
+        last = rung == len(self.policy.rungs) - 1
+        objectives = tuple(
+            name
+            for name in self.recipe.objectives
+            if OBJECTIVES[name].known == "trained" or (last and OBJECTIVES[name].known == "final")
+        )
+        repeat = self._repeat_index(trial)
+        job = self._job("train", trial.number, trial.spec, self.policy.budget(rung), objectives=objectives, repeat=repeat)
+        self.running[trial.number] = job
+        self._write(f"jobs/{job.name}.json", to_json(job))
+        self.engine.start(job)
+
+    def _repeat_index(self, trial: TrialRecord) -> int:
+        if trial.repeat_of is None:
+            return 0
+        earlier = (t for t in self.ledger.read().trials if t.repeat_of == trial.repeat_of and t.number <= trial.number)
+        return sum(1 for _ in earlier)
+
+    def _collect(self) -> None:
+        for outcome in self.engine.wait():
+            self._remember(outcome)
+        self._keep_time()
+
+    def _remember(self, outcome: Outcome) -> None:
+        job = self.running.pop(outcome.trial)
+        self._write(f"outcomes/{job.name}.json", to_json(outcome))
+        if outcome.failure is not None:
+            self.ledger.fail(outcome.trial, outcome.failure)
+            self._free(outcome.trial)
+            self.watcher.say(f"trial {outcome.trial} failed ({outcome.failure.kind}): {outcome.failure.message}")
+        else:
+            self.ledger.finish_rung(outcome)
+        self.watcher.changed(self.ledger.read())
+
+    def _complete(self, trial: TrialRecord) -> None:
+        last = trial.rungs[-1]
+        found = beats_unigram(last)
+        if found is not None:
+            self.ledger.reject(trial.number, "beats a unigram model", found)
+            self._free(trial.number)
+            return
+        scores = [trial.score(name, last.rung) for name in self.recipe.objectives]
+        self.ledger.complete(trial.number, [score.value for score in scores if score is not None])
+        (self.folder / "checkpoints" / f"{trial.number:05d}" / "trunk.safetensors").unlink(missing_ok=True)
+
+    def _run_alone(self, job: Job) -> Outcome:
+        """Run a job that is no trial's, and wait for it; trials that end meanwhile are remembered."""
+        self.engine.start(job)
+        while True:
+            for outcome in self.engine.wait():
+                if outcome.trial == job.trial:
+                    return outcome
+                self._remember(outcome)
+
+    def _job(
+        self, kind: Any, number: int, spec: ArchSpec, budget: Budget, *, objectives: tuple[str, ...], repeat: int = 0
+    ) -> Job:
+        seed = self.recipe.search.seed
+        return Job(
+            kind=kind,
+            study=self.name,
+            trial=number,
+            attempt=self._attempts,
+            spec=spec,
+            budget=budget,
+            seed=sampler.derived_seed(seed, "weights", spec.fingerprint, repeat),
+            data_seed=sampler.derived_seed(seed, "data", repeat),
+            data=self.dataset.ref,
+            training=self.training,
+            evaluation=self.recipe.evaluation,
+            latency=self.recipe.latency,
+            objectives=objectives,
+            folder=str(self.folder),
+            device=self.device,
+            threads=self.threads,
+        )
+
+    # Time
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that this study has run, over all its attempts."""
+        return self._spent_before + time.monotonic() - self._started
+
+    def _limit_s(self) -> float | None:
+        hours = self.recipe.search.max_hours
+        return None if hours is None else hours * 3600.0
+
+    def _out_of_time(self) -> bool:
+        limit = self._limit_s()
+        return limit is not None and self.spent_s >= limit
+
+    def _accepting(self, study: StudyRecord) -> bool:
+        """Whether there is time for one more trial, or repeat, and for all that are alive to reach their end."""
+        limit = self._limit_s()
+        if limit is None:
+            return True
+        one_more = min(begun(study) + 1, self.recipe.search.trials)
+        repeats = 1 if begun(study) >= self.recipe.search.trials else 0
+        needed = remaining_seconds(study, self.recipe, self.policy, trials=one_more, repeats=repeats)
+        return self.spent_s + (needed or 0.0) < limit
+
+    def _stop_all(self, study: StudyRecord) -> None:
+        self.watcher.say("the time is up: trials that have not reached the last rung stop where they are")
+        for trial in study.trials:
+            if trial.state == "live" and trial.number not in self.running:
+                if trial.rungs:
+                    self.ledger.stop(trial.number)
+                    self._free(trial.number)
+                else:
+                    self._train(trial, 0)
+                    self._collect()
+
+    def _keep_time(self) -> None:
+        self.ledger.set_attribute("spent_s", round(self.spent_s, 3))
+
+    # Files
+
+    def _write(self, name: str, value: Any) -> None:
+        path = self.folder / name
+        try:
+            partial = path.with_suffix(".tmp")
+            partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            raise resource_error(error, path) from error
+
+    def _free(self, number: int) -> None:
+        shutil.rmtree(self.folder / "checkpoints" / f"{number:05d}", ignore_errors=True)
+
+    def _finish(self, study: StudyRecord, reason: str) -> None:
+        clean_checkpoints(study, self.folder)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.ledger.set_attribute("closed", reason)
+        self.ledger.set_attribute("ended_at", now)
+        self._keep_time()
+        self.watcher.say(f"the search has ended: {reason}")
+        self.watcher.changed(self.ledger.read())
+
+
+def with_vocabulary(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with the vocabulary that its tokenizer really has: a user's own tokenizer brings its own size."""
+    if recipe.space.vocab_size == dataset.vocab_size:
+        return recipe
+    return dataclasses.replace(recipe, space=dataclasses.replace(recipe.space, vocab_size=dataset.vocab_size))
+
+
+def exact_scores(spec: ArchSpec) -> dict[str, Score]:
+    """What arithmetic knows of an architecture."""
+    return {
+        "params": Score.exact(cost.count_params(spec), OBJECTIVES["params"].unit),
+        "memory": Score.exact(
+            cost.inference_bytes(spec), OBJECTIVES["memory"].unit, "weights and KV cache at full context, 2 bytes a value"
+        ),
+        "flops": Score.exact(
+            cost.decode_flops_per_token(spec, spec.context_length), OBJECTIVES["flops"].unit, "one token at full context"
+        ),
+    }
+
+
+def remaining_seconds(
+    study: StudyRecord, recipe: Recipe, policy: Policy, *, trials: int | None = None, repeats: int | None = None
+) -> float | None:
+    """How long a study still takes, by what it has taken so far; None if nothing has been trained yet.
+
+    `trials` and `repeats` (those still to come) are the recipe's unless given.
+    """
+    fitted = forecast.fit([*_calibration_observations(study), *forecast.observations(study)])
+    if fitted is None:
+        return None
+    search = recipe.search
+    typical = _typical_spec(recipe)
+    at_rung = [0] * len(policy.rungs)
+    for trial in study.trials:
+        if trial.state == "live" and trial.repeat_of is None and len(trial.rungs) < len(policy.rungs):
+            at_rung[len(trial.rungs)] += 1
+    at_rung[0] += max((search.trials if trials is None else trials) - begun(study), 0)
+    total, arriving = 0.0, at_rung[0]
+    for rung in range(len(policy.rungs)):
+        budget, before = policy.budget(rung), policy.budget(rung - 1).tokens if rung else 0
+        total += arriving * fitted.seconds(typical, budget.tokens - before + budget.cooldown_tokens)
+        # Those scored here, now or earlier, decide how many go on; some have gone on already.
+        scored = sum(len(t.rungs) > rung and t.repeat_of is None for t in study.trials) + arriving
+        gone_on = sum(len(t.rungs) > rung + 1 and t.repeat_of is None for t in study.trials)
+        going_on = min(scored, max(math.ceil(scored / search.reduction_factor), search.min_survivors))
+        arriving = max(going_on - gone_on, 0)
+    if repeats is None:
+        repeats = max(search.repeats - sum(t.repeat_of is not None and bool(t.rungs) for t in study.trials), 0)
+    last = policy.budget(len(policy.rungs) - 1)
+    return total + repeats * fitted.seconds(typical, last.tokens + last.cooldown_tokens)
+
+
+def _typical_spec(recipe: Recipe) -> ArchSpec:
+    """Of the space's legal draws, the one whose training costs nearest to their mean."""
+    specs = calibration.legal_draws(recipe.space, recipe.search.seed)
+    mean = statistics.mean(cost.training_flops_per_token(spec) for spec in specs)
+    return min(specs, key=lambda spec: abs(cost.training_flops_per_token(spec) - mean))
+
+
+def _calibration_observations(study: StudyRecord) -> list[forecast.Observation]:
+    points = (study.attributes.get("calibration") or {}).get("points", [])
+    return [
+        forecast.Observation(spec=ArchSpec.from_dict(p["shape"]), tokens=p["tokens"], seconds=p["seconds"])
+        for p in points
+        if p["val_loss"] is not None
+    ]
+
+
+def front_numbers(study: StudyRecord) -> list[int]:
+    """The complete trials (declared repeats left out) that no other complete trial dominates, by their scores as measured."""
+    names = study.recipe["objectives"]
+    done = [trial for trial in study.trials if trial.state == "complete" and trial.repeat_of is None]
+    rows = [[score.value for name in names if (score := t.score(name, len(t.rungs) - 1)) is not None] for t in done]
+    return [trial.number for trial, on_front in zip(done, pareto.non_dominated(rows), strict=True) if on_front]
+
+
+def clean_checkpoints(study: StudyRecord, folder: Path) -> int:
+    """Remove checkpoints that nothing needs: all but those of live, paused and front trials. Returns the bytes freed."""
+    needed = {f"{number:05d}" for number in front_numbers(study)}
+    needed |= {f"{trial.number:05d}" for trial in study.trials if trial.state == "live"}
+    freed = 0
+    root = folder / "checkpoints"
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if path.is_dir() and path.name not in needed:
+            freed += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            shutil.rmtree(path, ignore_errors=True)
+    return freed
+
+
+def _check_same_recipe(name: str, ledger: Ledger, recipe: Recipe) -> None:
+    """A resumed study may be given more trials, hours or workers; nothing else may differ."""
+    stored = Recipe.from_resolved(ledger.read().recipe)
+    if stored.fingerprint != recipe.fingerprint:
+        changed = difference(stored, recipe)
+        raise StudyError(
+            f"the study {name!r} has another recipe: {'; '.join(changed[:5])}. Only trials, hours and workers may change on "
+            "--resume; give another --study name for another recipe."
+        )
+    ledger.extend_budget(recipe.resolved)
+
+
+def study_status(study: StudyRecord) -> Mapping[str, int]:
+    """How many trials are in each state, declared repeats included."""
+    counts = dict.fromkeys(("live", "complete", "stopped", "infeasible", "failed"), 0)
+    for trial in study.trials:
+        counts[trial.state] += 1
+    return counts

@@ -1,0 +1,361 @@
+"""The loop: a study is a function of its seed, survives any crash, and keeps its budget. Real training, on real code."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autonas
+from autonas.api import read_recipe
+from autonas.engine.inline import InlineEngine
+from autonas.errors import StudyError
+from autonas.policy.policy import begun
+from autonas.study import Watcher, clean_checkpoints, front_numbers, run_study
+from autonas.trial import Failure, Job, Outcome, StudyRecord
+from tests.studies import essence, write_space
+
+Search = Callable[..., StudyRecord]
+
+
+@pytest.fixture
+def search(tmp_path: Path, code_corpus: Path) -> Search:
+    def run(study: str = "small", *, changes: dict[str, Any] | None = None, **options: Any) -> StudyRecord:
+        space = write_space(tmp_path / "space.yaml", code_corpus, **(changes or {}))
+        return autonas.search(space, study=study, out=tmp_path / "trials", threads=1, **options)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, code_corpus: Path) -> tuple[StudyRecord, Path]:
+    """One small study, searched to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    space = write_space(folder / "space.yaml", code_corpus)
+    return autonas.search(space, out=folder / "trials", threads=1), folder
+
+
+def test_a_study_spends_its_budget_and_every_trial_ends_once(finished: tuple[StudyRecord, Path]) -> None:
+    study, _ = finished
+    assert begun(study) == 5
+    assert {trial.state for trial in study.trials} <= {"complete", "stopped", "infeasible"}
+    originals = [trial for trial in study.trials if trial.repeat_of is None]
+    assert sum(len(trial.rungs) == 2 for trial in originals) == 2
+    assert sum(trial.repeat_of is not None for trial in study.trials) == 1
+    assert study.attributes["closed"] == "all 5 trials have ended"
+    assert len(study.timeline) == len(study.trials)
+
+
+def test_every_score_of_a_complete_trial_is_there_with_its_interval(finished: tuple[StudyRecord, Path]) -> None:
+    study, _ = finished
+    complete = [trial for trial in study.trials if trial.state == "complete"]
+    assert complete
+    for trial in complete:
+        last = trial.rungs[-1]
+        for name in ("val_loss", "params", "collapse_rate"):
+            score = trial.score(name, 1)
+            assert score is not None
+            assert score.low <= score.value <= score.high
+        assert last.scores["val_loss"].low < last.scores["val_loss"].high
+        assert last.scores["val_loss"].value < last.baselines["unigram"]
+        assert "max" in last.checks["leak"]
+        assert "collapse_rate" not in trial.rungs[0].scores, "collapse is not judged before the last rung"
+        assert last.samples
+
+
+def test_all_trials_of_a_rung_were_shown_the_same_tokens(finished: tuple[StudyRecord, Path]) -> None:
+    study, _ = finished
+    for rung in range(2):
+        outcomes = [t.rungs[rung] for t in study.trials if len(t.rungs) > rung and t.repeat_of is None]
+        assert len({o.tokens for o in outcomes}) == 1
+        assert len({tuple(o.baselines.items()) for o in outcomes}) == 1
+        assert all(o.tokens >= [12_000, 36_000][rung] * 1.2 for o in outcomes)
+
+
+def test_a_declared_repeat_is_the_same_architecture_with_other_seeds(finished: tuple[StudyRecord, Path]) -> None:
+    study, _ = finished
+    repeat = next(trial for trial in study.trials if trial.repeat_of is not None)
+    original = study.trials[repeat.repeat_of or 0]
+    assert repeat.spec == original.spec
+    assert repeat.rungs[-1].scores["val_loss"].value != original.rungs[-1].scores["val_loss"].value
+
+
+def test_no_architecture_is_proposed_twice(finished: tuple[StudyRecord, Path]) -> None:
+    study, _ = finished
+    names = [t.spec.fingerprint for t in study.trials if t.spec is not None and t.repeat_of is None]
+    assert len(set(names)) == len(names)
+
+
+def test_checkpoints_are_kept_for_the_front_only(finished: tuple[StudyRecord, Path]) -> None:
+    study, folder = finished
+    kept = {path.name for path in (folder / "trials" / "small" / "checkpoints").iterdir()}
+    assert kept == {f"{number:05d}" for number in front_numbers(study)}
+
+
+def test_a_study_leaves_the_files_it_promises(finished: tuple[StudyRecord, Path]) -> None:
+    study, folder = finished
+    root = folder / "trials" / "small"
+    recipe = read_recipe(root / "recipe.yaml")
+    assert recipe.resolved == study.recipe
+    jobs = {path.name for path in (root / "jobs").iterdir()}
+    assert jobs == {path.name for path in (root / "outcomes").iterdir()}
+    assert len(jobs) == sum(len(trial.rungs) for trial in study.trials)
+    for trial in study.trials:
+        assert (root / "metrics" / f"{trial.number:05d}.jsonl").exists() == bool(trial.rungs)
+    assert '"data_fingerprint"' in (root / "environment.json").read_text()
+
+
+def test_a_job_replayed_from_its_file_has_the_same_result(finished: tuple[StudyRecord, Path]) -> None:
+    study, folder = finished
+    trial = next(t for t in study.trials if t.state == "complete")
+    file = folder / "trials" / "small" / "jobs" / f"{trial.number:05d}-train-1.json"
+    from autonas.trial import from_json
+
+    done = subprocess.run(
+        [sys.executable, "-m", "autonas.worker", str(file)], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    import json
+
+    replayed = from_json(Outcome, json.loads(done.stdout))
+    assert dict(replayed.scores) == dict(trial.rungs[1].scores)
+    assert replayed.documents == trial.rungs[1].documents
+    assert replayed.samples == trial.rungs[1].samples
+
+
+def test_the_same_seed_gives_the_same_study_and_another_seed_another(
+    finished: tuple[StudyRecord, Path], search: Search
+) -> None:
+    assert essence(search()) == essence(finished[0])
+    assert essence(search("other", seed=1)) != essence(finished[0])
+
+
+@pytest.mark.parametrize("sampler", ["nsgaii", "random"])
+def test_every_sampler_searches_to_the_end(search: Search, sampler: str) -> None:
+    study = search(sampler=sampler, changes={"budget": {"rungs": ["12K"], "repeats": 0}})
+    assert begun(study) == 5
+
+
+def test_latency_is_measured_before_training_and_read_from_the_cache_after(search: Search) -> None:
+    changes = {"objectives": ["val_loss", "params", "latency"], "budget": {"trials": 2, "rungs": ["3K"], "repeats": 0}}
+    first = search(changes=changes)
+    assert all(t.scores["latency"].value > 0 for t in first.trials if t.state != "infeasible" or t.rungs)
+    assert essence(search("again", changes=changes)) == essence(first)
+
+
+def test_a_limit_on_latency_rejects_before_training(search: Search) -> None:
+    changes = {"limits": {"latency": {"max": "0.001 ms"}}, "budget": {"trials": 1, "repeats": 0}}
+    study = search(changes={**changes, "space": {"layers": 1, "width": {"choice": [16, 32]}, "heads": 2, "kv_heads": 1, "norm": "rmsnorm"}})
+    assert [trial.state for trial in study.trials] == ["infeasible", "infeasible"]
+    assert all(t.reason.startswith("limits.latency.max: ") and not t.rungs for t in study.trials)
+
+
+def test_a_small_space_ends_the_study_when_it_is_exhausted(search: Search) -> None:
+    space = {"layers": 1, "width": {"choice": [16, 32]}, "heads": 2, "kv_heads": 1, "norm": "rmsnorm"}
+    study = search(changes={"space": space, "rules": [], "budget": {"rungs": ["3K"], "repeats": 0}})
+    assert begun(study) == 2
+    assert study.attributes["closed"] == "the space holds no further architecture"
+
+
+def test_an_infeasible_candidate_is_recorded_with_rule_and_nearest_legal_point(search: Search) -> None:
+    rules = ["width % heads == 0", "layers * width <= 16"]
+    study = search(changes={"rules": rules, "budget": {"trials": 2, "rungs": ["3K"], "repeats": 0, "sampler": "random"}})
+    broken = [trial for trial in study.trials if trial.state == "infeasible" and not trial.rungs]
+    assert broken
+    for trial in broken:
+        assert trial.reason.startswith("layers * width <= 16: ")
+        assert trial.nearest is not None
+        assert trial.nearest["layers"] * trial.nearest["width"] <= 16
+
+
+def test_a_study_that_exists_is_not_overwritten_and_one_that_does_not_is_not_resumed(search: Search) -> None:
+    changes = {"budget": {"trials": 1, "rungs": ["3K"], "repeats": 0}}
+    with pytest.raises(StudyError, match="no study"):
+        search(changes=changes, resume=True)
+    search(changes=changes)
+    with pytest.raises(StudyError, match="exists already"):
+        search(changes=changes)
+
+
+def test_resume_may_give_more_trials_but_no_other_recipe(search: Search) -> None:
+    budget = {"trials": 2, "rungs": ["3K"], "repeats": 0}
+    first = search(changes={"budget": budget})
+    more = search(changes={"budget": budget}, trials=4, resume=True)
+    assert begun(more) == 4
+    assert essence(more)[: len(first.trials)] == essence(first)
+    space = {"layers": {"int": [1, 3]}}
+    with pytest.raises(StudyError, match=r"another recipe: .*space\.layers\.int was \[1, 2\], is \[1, 3\]"):
+        search(changes={"budget": budget, "space": space}, resume=True)
+    with pytest.raises(StudyError, match=r"budget\.seed was 0, is 7"):
+        search(changes={"budget": budget}, seed=7, resume=True)
+
+
+def test_a_changed_corpus_is_refused_on_resume(tmp_path: Path, code_corpus: Path) -> None:
+    corpus = tmp_path / "corpus"
+    shutil.copytree(code_corpus, corpus)
+    space = write_space(tmp_path / "s.yaml", corpus, budget={"trials": 1, "rungs": ["3K"], "repeats": 0})
+    autonas.search(space, out=tmp_path / "trials", threads=1)
+    (corpus / "json" / "more.py").write_text("def more(things):\n    return [thing + 1 for thing in things if thing]\n")
+    with pytest.raises(StudyError, match="corpus of the study 'small' has changed"):
+        autonas.search(space, out=tmp_path / "trials", threads=1, trials=2, resume=True)
+
+
+def test_the_time_limit_stops_new_trials_and_leaves_none_open(search: Search) -> None:
+    said: list[str] = []
+    study = search(max_hours=1e-4, watcher=Watcher(say=said.append))
+    assert begun(study) < 5
+    assert all(trial.state != "live" for trial in study.trials)
+    assert study.attributes["closed"] == "time is up"
+
+
+class FailingEngine(InlineEngine):
+    """Really runs every job but those of the chosen trials, which end badly."""
+
+    def __init__(self, failing: dict[int, Failure]) -> None:
+        super().__init__()
+        self.failing = failing
+        self.jobs: list[Job] = []
+
+    def start(self, job: Job) -> None:
+        self.jobs.append(job)
+        super().start(job)
+
+    def wait(self) -> list[Outcome]:
+        job = self.jobs[-1]
+        if job.trial not in self.failing:
+            return super().wait()
+        self.close()
+        failure = self.failing[job.trial]
+        return [Outcome(kind=job.kind, trial=job.trial, attempt=1, rung=job.budget.rung, seconds=0.1, failure=failure)]
+
+
+def test_a_failed_trial_is_recorded_by_kind_and_the_study_goes_on(tmp_path: Path, code_corpus: Path) -> None:
+    recipe = read_recipe(write_space(tmp_path / "s.yaml", code_corpus, budget={"rungs": ["3K"], "repeats": 0}, rules=[]))
+    failing = {1: Failure(kind="nan", message="no number"), 3: Failure(kind="out_of_memory", message="too large")}
+    study = run_study(recipe, FailingEngine(failing), name="small", folder=tmp_path / "small")
+    assert {t.number: t.failure for t in study.trials if t.state == "failed"} == {1: "nan", 3: "out_of_memory"}
+    assert begun(study) == 5
+
+
+def test_a_loss_that_diverges_fails_its_trial_and_not_the_study(search: Search) -> None:
+    changes = {"training": {"learning_rate": 1.0, "clip_norm": 1e9}, "budget": {"trials": 2, "rungs": ["36K"], "repeats": 0}}
+    study = search(changes=changes)
+    assert {trial.state for trial in study.trials} == {"failed"}
+    assert {trial.failure for trial in study.trials} <= {"diverged", "nan"}
+    assert all("none" not in (trial.reason or "none") for trial in study.trials)
+
+
+def test_calibration_is_measured_once_and_its_rate_is_used(search: Search, tmp_path: Path) -> None:
+    changes = {
+        "calibration": {"rates": [1e-5, 1.5e-3], "tokens": "8K"},
+        "training": {"warmup": "1K"},
+        "budget": {"trials": 1, "rungs": ["12K"], "repeats": 0},
+    }
+    study = search(changes=changes)
+    calibration = study.attributes["calibration"]
+    assert len(calibration["points"]) == 4
+    assert calibration["chosen"] == 1.5e-3
+    job = (tmp_path / "trials" / "small" / "jobs").glob("00000-train-0.json")
+    assert '"learning_rate": 0.0015' in next(job).read_text()
+    again = search(changes=changes, trials=2, resume=True)
+    assert again.attributes["calibration"] == calibration
+
+
+def test_clean_frees_what_is_not_needed(finished: tuple[StudyRecord, Path], tmp_path: Path) -> None:
+    study, _ = finished
+    front = front_numbers(study)[0]
+    for number in (front, 4_000):
+        (tmp_path / "checkpoints" / f"{number:05d}").mkdir(parents=True)
+        (tmp_path / "checkpoints" / f"{number:05d}" / "trunk.safetensors").write_bytes(bytes(1000))
+    assert clean_checkpoints(study, tmp_path) == 1000
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [f"{front:05d}"]
+
+
+def test_a_corrupt_checkpoint_is_named_and_the_study_can_go_on_without_it(search: Search, tmp_path: Path) -> None:
+    from autonas.errors import CheckpointError
+
+    class Stopped(Exception):
+        pass
+
+    def stop_when_paused(study: StudyRecord) -> None:
+        if sum(len(trial.rungs) for trial in study.trials) == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        search(watcher=Watcher(changed=stop_when_paused))
+    trunks = sorted((tmp_path / "trials" / "small" / "checkpoints").glob("*/trunk.safetensors"))
+    for trunk in trunks:
+        trunk.write_bytes(trunk.read_bytes()[:-7])
+    with pytest.raises(CheckpointError, match=r"trunk\.safetensors"):
+        search(resume=True)
+    for trunk in trunks:
+        trunk.unlink()
+    assert begun(search(resume=True)) == 5
+
+
+def _command(space: Path, out: Path, *, resume: bool) -> list[str]:
+    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(out), "--threads", "1"]
+    return [*command, "--quiet", *(["--resume"] if resume else [])]
+
+
+def _killed_study(tmp_path: Path, corpus: Path, kills: int, longest_s: float, changes: dict[str, Any]) -> StudyRecord:
+    """Search in a process of its own, killed with SIGKILL at random moments and resumed, then to the end."""
+    space = write_space(tmp_path / "space.yaml", corpus, **changes)
+    out = tmp_path / "killed"
+    rng = random.Random(kills)
+    started = False
+    for _ in range(kills):
+        with subprocess.Popen(
+            _command(space, out, resume=started), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            time.sleep(rng.uniform(0.5, longest_s))
+            process.send_signal(signal.SIGKILL)
+            assert process.stderr is not None
+            assert b"Traceback" not in process.stderr.read()
+        started = _exists(out)
+        if started:
+            records = autonas.read_study("small", out=out).trials
+            assert [record.number for record in records] == list(range(len(records)))
+    done = subprocess.run(
+        _command(space, out, resume=started), cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr
+    return autonas.read_study("small", out=out)
+
+
+def _exists(out: Path) -> bool:
+    try:
+        autonas.read_study("small", out=out)
+    except StudyError:
+        return False
+    return True
+
+
+def test_a_study_killed_and_resumed_is_the_uninterrupted_one(
+    finished: tuple[StudyRecord, Path], tmp_path: Path, code_corpus: Path
+) -> None:
+    killed = _killed_study(tmp_path, code_corpus, kills=3, longest_s=5.0, changes={})
+    assert essence(killed) == essence(finished[0])
+
+
+@pytest.mark.slow
+def test_twenty_random_kills_lose_and_double_nothing(tmp_path: Path, code_corpus: Path) -> None:
+    changes = {
+        "budget": {"trials": 9, "rungs": ["24K", "72K"], "min_survivors": 3, "repeats": 2},
+        "calibration": {"rates": [1e-3, 2e-3], "tokens": "8K"},
+        "training": {"warmup": "2K"},
+    }
+    space = write_space(tmp_path / "whole.yaml", code_corpus, **changes)
+    whole = autonas.search(space, out=tmp_path / "whole", threads=1)
+    killed = _killed_study(tmp_path, code_corpus, kills=20, longest_s=6.0, changes=changes)
+    assert essence(killed) == essence(whole)
+    stable = ("chosen", "regret", "note", "at_edge")
+    assert [killed.attributes["calibration"][k] for k in stable] == [whole.attributes["calibration"][k] for k in stable]
