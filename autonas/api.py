@@ -1,0 +1,128 @@
+"""What the commands do, as Python functions: `autonas.search(...)`, `autonas.front(...)` and their kin. Prints nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autonas.arch import ArchSpec
+from autonas.engine.base import OnProgress
+from autonas.engine.inline import InlineEngine
+from autonas.errors import StudyError
+from autonas.ledger import Ledger
+from autonas.machine import resolve_threads
+from autonas.recipe import Recipe, load_recipe
+from autonas.reporting.front import front_json
+from autonas.study import Watcher, run_study
+from autonas.trial import StudyRecord
+
+if TYPE_CHECKING:
+    from autonas.promotion.full_run import LoadedRun
+
+TRIALS = Path("trials")
+REPORTS = Path("reports")
+
+
+def search(
+    space: str | Path | Recipe,
+    *,
+    study: str | None = None,
+    trials: int | None = None,
+    max_hours: float | None = None,
+    sampler: str | None = None,
+    seed: int | None = None,
+    storage: str | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    out: str | Path = TRIALS,
+    watcher: Watcher | None = None,
+    on_progress: OnProgress | None = None,
+) -> StudyRecord:
+    """Search a space, a file or the bare name of one that ships with autonas; returns the finished study.
+
+    The study is kept in `out`/`study` (default: trials/ and the space's name); `resume` goes on with it. `storage` is any
+    Optuna storage URL to use instead of the embedded ledger. `threads` of a trial are 1 unless given: a second one makes small
+    models at most 1.6 times as fast on a quiet machine, and forty times as slow on a busy one.
+
+    Raises:
+        RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
+    """
+    recipe = space if isinstance(space, Recipe) else read_recipe(space, trials, max_hours, sampler, seed)
+    name = study or recipe.name
+    return run_study(
+        recipe,
+        InlineEngine(on_progress),
+        name=name,
+        folder=study_folder(name, out),
+        storage=storage,
+        resume=resume,
+        device=device,
+        threads=resolve_threads(threads or 1),
+        watcher=watcher,
+    )
+
+
+def read_recipe(
+    space: str | Path,
+    trials: int | None = None,
+    max_hours: float | None = None,
+    sampler: str | None = None,
+    seed: int | None = None,
+) -> Recipe:
+    """The recipe in a space file, with what is not None replaced."""
+    return load_recipe(str(space), trials=trials, max_hours=max_hours, sampler=sampler, seed=seed)
+
+
+def study_folder(name: str, out: str | Path = TRIALS) -> Path:
+    """Where a study keeps its files.
+
+    Raises:
+        StudyError: the name cannot be that of a folder.
+    """
+    if not name or name.startswith(".") or any(c in name for c in "/\\\0\n"):
+        raise StudyError(f"--study {name!r} cannot be the name of a folder. Use letters, digits, - and _.")
+    return Path(out) / name
+
+
+def read_study(name: str, *, storage: str | None = None, out: str | Path = TRIALS) -> StudyRecord:
+    """Everything that the ledger knows of a study, running or not.
+
+    Raises:
+        StudyError: there is none of this name.
+        StorageError: its storage cannot be read.
+    """
+    with contextlib.closing(Ledger.open(name, study_folder(name, out), storage)) as ledger:
+        return ledger.read()
+
+
+def front(name: str, *, storage: str | None = None, out: str | Path = TRIALS) -> list[dict[str, Any]]:
+    """The front of a study: trial, fingerprint, spec, scores with intervals, rung, seeds, probability of being on it."""
+    return front_json(read_study(name, storage=storage, out=out))
+
+
+def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, file: str | Path | None = None) -> Path:
+    """Write a study's report, by default to reports/<study>.html; returns where."""
+    from autonas.reporting.render import write_report
+
+    return write_report(read_study(name, storage=storage, out=out), Path(file) if file else REPORTS / f"{name}.html")
+
+
+def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
+    """The model, tokenizer and spec of a finished run."""
+    from autonas.promotion.full_run import load_run  # torch comes with it
+
+    return load_run(Path(run), device)
+
+
+def count_params(spec: Mapping[str, Any]) -> int:
+    """The exact number of parameters of an architecture, given by the space file's names.
+
+    Raises:
+        InfeasibleArch: the values do not describe an architecture.
+    """
+    from autonas import cost
+
+    return cost.count_params(ArchSpec.from_dict(spec))

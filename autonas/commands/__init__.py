@@ -1,0 +1,19 @@
+"""What each command does: call, print, return an exit code. Imported by cli.py when the command is given."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+
+def note(text: str) -> None:
+    """A line of progress, on stderr."""
+    print(f"autonas: {text}", file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """The one JSON document of a --json command, on stdout."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))

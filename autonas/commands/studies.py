@@ -1,0 +1,115 @@
+"""Commands that read studies: `status`, `front`, `report`, `clean`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from autonas.commands import OK, print_json
+from autonas.errors import StudyError
+from autonas.trial import StudyRecord
+
+
+def _studies(options: argparse.Namespace) -> list[str]:
+    """The named study, or every study in the folder."""
+    from autonas.ledger import JOURNAL
+
+    if options.study:
+        return [options.study]
+    found = sorted(path.parent.name for path in Path(options.out).glob(f"*/{JOURNAL}"))
+    if not found:
+        raise StudyError(f"there is no study in {options.out}. Start one with `autonas search`.")
+    return found
+
+
+def status(options: argparse.Namespace) -> int:
+    from autonas.api import read_study
+
+    statuses = [_status_of(read_study(name, storage=options.storage, out=options.out)) for name in _studies(options)]
+    if options.json:
+        print_json(statuses[0] if options.study else statuses)
+        return OK
+    for status in statuses:
+        _print_status(status)
+    return OK
+
+
+def _status_of(study: StudyRecord) -> dict[str, Any]:
+    from autonas.policy.policy import Policy, begun
+    from autonas.recipe import Recipe
+    from autonas.reporting.front import build_report
+    from autonas.study import remaining_seconds, study_status
+
+    recipe = Recipe.from_resolved(study.recipe)
+    closed = study.attributes.get("closed")
+    left = None if closed else remaining_seconds(study, recipe, Policy(recipe.space, recipe.search, recipe.objectives))
+    failures: dict[str, int] = {}
+    for trial in study.trials:
+        if trial.failure is not None:
+            failures[trial.failure] = failures.get(trial.failure, 0) + 1
+    report = build_report(study)
+    return {
+        "study": study.name,
+        "state": "ended" if closed else "open",
+        "closed": closed,
+        "trials": {**study_status(study), "begun": begun(study), "wanted": recipe.search.trials},
+        "rungs": [sum(len(t.rungs) > rung for t in study.trials) for rung in range(len(recipe.search.rungs))],
+        "failures": failures,
+        "front": len(report.front),
+        "hypervolume": report.hypervolume[-1].value if report.hypervolume else None,
+        "spent_s": study.attributes.get("spent_s"),
+        "left_s": left,
+    }
+
+
+def _print_status(status: dict[str, Any]) -> None:
+    from autonas.reporting.quantities import duration_text
+
+    trials = status["trials"]
+    states = ", ".join(f"{trials[s]} {s}" for s in ("live", "complete", "stopped", "infeasible", "failed") if trials[s])
+    closed = f" ({status['closed']})" if status["closed"] else ""
+    print(f"{status['study']}: {status['state']}{closed}")
+    print(f"  trials       {trials['begun']} of {trials['wanted']} begun; {states or 'none yet'}")
+    print(f"  rungs        {', '.join(f'{count} at rung {rung}' for rung, count in enumerate(status['rungs']))}")
+    if status["failures"]:
+        print(f"  failures     {', '.join(f'{count} {kind}' for kind, count in status['failures'].items())}")
+    if status["hypervolume"] is not None:
+        print(f"  front        {status['front']} trials, hypervolume {status['hypervolume']:.3f}")
+    spent = duration_text(status["spent_s"] or 0.0)
+    left = f", about {duration_text(status['left_s'])} left" if status["left_s"] is not None else ""
+    print(f"  time         {spent} so far{left}")
+
+
+def front(options: argparse.Namespace) -> int:
+    from autonas.api import read_study
+    from autonas.reporting.front import front_json
+    from autonas.reporting.text import text_front
+
+    study = read_study(options.study, storage=options.storage, out=options.out)
+    if options.json:
+        print_json(front_json(study))
+    else:
+        print(text_front(study))
+    return OK
+
+
+def report(options: argparse.Namespace) -> int:
+    from autonas.api import report
+
+    print(report(options.study, storage=options.storage, out=options.out, file=options.file))
+    return OK
+
+
+def clean(options: argparse.Namespace) -> int:
+    from autonas.api import read_study, study_folder
+    from autonas.ledger import study_lease
+    from autonas.study import clean_checkpoints
+
+    for name in _studies(options):
+        study = read_study(name, storage=options.storage, out=options.out)
+        folder = study_folder(name, options.out)
+        with study_lease(name, folder):
+            freed = clean_checkpoints(study, folder)
+        print(f"{name}: freed {freed / 1e6:.1f} MB of checkpoints")
+    return OK

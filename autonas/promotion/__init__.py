@@ -1,0 +1,1 @@
+"""From an architecture to a model: full runs and what they leave behind."""

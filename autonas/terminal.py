@@ -1,0 +1,162 @@
+"""A running study on a terminal: one live panel, or a few plain lines where nobody watches. Decides nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from autonas.engine.base import JobProgress
+from autonas.recipe import Recipe
+from autonas.reporting.front import build_report
+from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
+from autonas.trial import StudyRecord
+
+_NUM_LINES = 4
+_REDRAW_EVERY_S = 0.25
+
+
+class StudyDisplay:
+    """Shows a study while it runs, on stderr. A context manager: the panel stands between enter and exit."""
+
+    def __init__(self, name: str, recipe: Recipe, *, quiet: bool = False) -> None:
+        self._name, self._recipe = name, recipe
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        self._lines: list[str] = []
+        self._study: StudyRecord | None = None
+        self._hypervolume: float | None = None
+        self._progress: JobProgress | None = None
+        self._begun = self._drawn = time.monotonic()
+        self._ended = 0
+        self.remaining_s: float | None = None
+
+    def __enter__(self) -> StudyDisplay:
+        if sys.stderr.isatty() and not self._quiet:
+            self._live = Live(self._render(), console=self._console, auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._live is not None:
+            self._progress = None
+            self._live.update(self._render(), refresh=True)
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """One line of news."""
+        if self._live is None:
+            if not self._quiet:
+                print(f"autonas: {text}", file=sys.stderr, flush=True)  # noqa: T201
+            return
+        self._lines = [*self._lines, text][-_NUM_LINES:]
+        self._redraw(force=True)
+
+    def changed(self, study: StudyRecord) -> None:
+        """The study has changed: a trial began, was scored, or ended."""
+        ended = sum(trial.state == "complete" for trial in study.trials)
+        if ended != self._ended or self._hypervolume is None:
+            self._ended = ended
+            points = build_report(study).hypervolume if ended else ()
+            self._hypervolume = points[-1].value if points else 0.0
+        before, self._study = self._study, study
+        if self._live is None and not self._quiet:
+            for line in _news(before, study):
+                print(f"autonas: {line}", file=sys.stderr, flush=True)  # noqa: T201
+        self._redraw(force=True)
+
+    def progress(self, progress: JobProgress) -> None:
+        """A running job has taken a step."""
+        self._progress = progress
+        self._redraw()
+
+    def _redraw(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if self._live is not None and (force or now - self._drawn >= _REDRAW_EVERY_S):
+            self._drawn = now
+            self._live.update(self._render(), refresh=True)
+
+    def _render(self) -> Group:
+        head = Text(f"{self._name}  ", style="bold")
+        head.append(f"{duration_text(time.monotonic() - self._begun)} so far", style="dim")
+        if self.remaining_s is not None:
+            head.append(f", about {duration_text(self.remaining_s)} left", style="dim")
+        parts: list[Text | Table] = [head]
+        if self._study is not None:
+            parts.append(self._table(self._study))
+        if self._progress is not None:
+            parts.append(self._bar(self._progress))
+        parts += [Text(f"· {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in self._lines]
+        return Group(*parts)
+
+    def _table(self, study: StudyRecord) -> Table:
+        table = Table.grid(padding=(0, 2))
+        counts = {state: sum(t.state == state for t in study.trials) for state in ("live", "complete", "stopped", "failed")}
+        counts["infeasible"] = sum(trial.state == "infeasible" for trial in study.trials)
+        trained = sum(bool(trial.rungs) for trial in study.trials if trial.repeat_of is None)
+        numbers = [f"{trained}/{self._recipe.search.trials} trained"]
+        numbers += [f"{count} {state}" for state, count in counts.items() if count]
+        table.add_row("trials", "  ".join(numbers))
+        rungs = [
+            f"{tokens_text(tokens)}: {sum(len(t.rungs) > rung for t in study.trials)}"
+            for rung, tokens in enumerate(self._recipe.search.rungs)
+        ]
+        table.add_row("rungs", "  ".join(rungs))
+        best = _best(study)
+        if best:
+            table.add_row("best", best)
+        if self._hypervolume:
+            table.add_row("hypervolume", f"{self._hypervolume:.3f}")
+        return table
+
+    def _bar(self, progress: JobProgress) -> Text:
+        rungs = self._recipe.search.rungs
+        target = rungs[progress.rung] * (1 + self._recipe.search.cooldown_share) if progress.rung < len(rungs) else 1.0
+        share = min(progress.tokens / target, 1.0)
+        width = 24
+        filled = round(share * width)
+        what = f"trial {progress.trial}" if progress.trial < 90_000 else "calibration"
+        return Text(
+            f"{what}, rung {progress.rung}  {'━' * filled}{'·' * (width - filled)}  {tokens_text(progress.tokens)} tokens  "
+            f"loss {progress.loss:.3f}  {scaled_text(progress.tokens_per_s)} tokens/s",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+
+
+def _best(study: StudyRecord) -> str:
+    """The lowest validation loss at the highest rung that any trial has reached."""
+    highest = max((len(trial.rungs) for trial in study.trials), default=0)
+    scored = [t for t in study.trials if len(t.rungs) == highest and highest and "val_loss" in t.rungs[-1].scores]
+    if not scored:
+        return ""
+    best = min(scored, key=lambda trial: trial.rungs[-1].scores["val_loss"].value)
+    params = best.scores.get("params")
+    size = f", {scaled_text(params.value)} parameters" if params else ""
+    return f"{best.rungs[-1].scores['val_loss'].value:.3f} nats at rung {highest - 1} (trial {best.number}{size})"
+
+
+def _news(before: StudyRecord | None, after: StudyRecord) -> list[str]:
+    """What happened between two records, one line each: rungs finished and trials that dropped out."""
+    known = {trial.number: trial for trial in before.trials} if before is not None else {}
+    lines = []
+    for trial in after.trials:
+        old = known.get(trial.number)
+        if len(trial.rungs) > (len(old.rungs) if old else 0):
+            outcome = trial.rungs[-1]
+            scores = "  ".join(
+                f"{name} {score.value:.4g}" for name, score in outcome.scores.items() if name in after.recipe["objectives"]
+            )
+            lines.append(
+                f"trial {trial.number} at rung {outcome.rung} ({tokens_text(outcome.tokens)} tokens, "
+                f"{duration_text(outcome.seconds)}): {scores}"
+            )
+        if trial.state == "infeasible" and (old is None or old.state != "infeasible"):
+            lines.append(f"trial {trial.number} is infeasible: {trial.reason}")
+    return lines
