@@ -476,15 +476,21 @@ def front_numbers(study: StudyRecord) -> list[int]:
 
 
 def clean_checkpoints(study: StudyRecord, folder: Path) -> int:
-    """Remove checkpoints that nothing needs: all but those of live, paused and front trials. Returns the bytes freed."""
+    """Remove checkpoints that nothing needs: all but those of live, paused and front trials. Returns the bytes freed.
+
+    What a process killed while saving has left behind goes too.
+    """
     needed = {f"{number:05d}" for number in front_numbers(study)}
     needed |= {f"{trial.number:05d}" for trial in study.trials if trial.state == "live"}
     freed = 0
     root = folder / "checkpoints"
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        if path.is_dir() and path.name not in needed:
-            freed += sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-            shutil.rmtree(path, ignore_errors=True)
+        unneeded = [file for file in path.rglob("*") if path.name not in needed or file.suffix == ".tmp"]
+        freed += sum(file.stat().st_size for file in unneeded)
+        for file in unneeded:
+            file.unlink(missing_ok=True)
+        if path.name not in needed:
+            path.rmdir()
     return freed
 
 

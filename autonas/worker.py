@@ -275,6 +275,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         values = json.loads(options.job.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
         with tempfile.TemporaryDirectory() as fresh:
             job = from_json(Job, values if options.in_place else {**values, "folder": fresh})
             outcome = run_job(job)

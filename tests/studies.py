@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from autonas.arch import ArchSpec
 from autonas.trial import StudyRecord
 
 SMALL: dict[str, Any] = {
@@ -65,3 +66,6 @@ def essence(study: StudyRecord) -> list[Any]:
         )
         for trial in study.trials
     ]
+
+
+SMALL_SPEC = ArchSpec(layers=1, width=16, heads=2, kv_heads=1, vocab_size=300, context_length=64)

@@ -149,12 +149,13 @@ def test_an_ended_trial_cannot_end_again_or_go_on(tmp_path: Path, url: str | Non
     ledger.finish_rung(outcome(number, 0))
     ledger.stop(number)
     before = ledger.read()
-    for again in (
+    agains: tuple[Callable[[], None], ...] = (
         lambda: ledger.stop(number),
         lambda: ledger.complete(number, [1.0, 2.0]),
         lambda: ledger.fail(number, Failure(kind="error", message="x")),
         lambda: ledger.finish_rung(outcome(number, 1)),
-    ):
+    )
+    for again in agains:
         with pytest.raises(AssertionError, match="has ended already"):
             again()
     assert ledger.read() == before

@@ -153,7 +153,8 @@ def test_latency_is_measured_before_training_and_read_from_the_cache_after(searc
 
 def test_a_limit_on_latency_rejects_before_training(search: Search) -> None:
     changes = {"limits": {"latency": {"max": "0.001 ms"}}, "budget": {"trials": 1, "repeats": 0}}
-    study = search(changes={**changes, "space": {"layers": 1, "width": {"choice": [16, 32]}, "heads": 2, "kv_heads": 1, "norm": "rmsnorm"}})
+    space = {"layers": 1, "width": {"choice": [16, 32]}, "heads": 2, "kv_heads": 1, "norm": "rmsnorm"}
+    study = search(changes={**changes, "space": space})
     assert [trial.state for trial in study.trials] == ["infeasible", "infeasible"]
     assert all(t.reason.startswith("limits.latency.max: ") and not t.rungs for t in study.trials)
 

@@ -20,8 +20,9 @@ def train(options: argparse.Namespace) -> int:
     from autonas.reporting.quantities import duration_text, tokens_text
 
     recipe = read_recipe(options.space)
+    space = recipe.space
+    spec = _read_spec(options.spec, {"vocab_size": space.vocab_size, "context_length": space.context_length})
     dataset = prepare(recipe.corpus, recipe.tokenizer, say=note)
-    spec = _read_spec(options.spec, {"vocab_size": dataset.vocab_size, "context_length": recipe.space.context_length})
     if spec.vocab_size != dataset.vocab_size:
         raise RequestError(
             f"{options.spec}: vocab_size is {spec.vocab_size} and the tokenizer of {options.space} has {dataset.vocab_size} "

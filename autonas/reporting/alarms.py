@@ -1,0 +1,154 @@
+"""Numbers that should not be believed as they stand, and what qualifies those that may be: plausibility checks on a study."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from autonas.objective import OBJECTIVES, Objective
+from autonas.reporting.history import beats
+from autonas.reporting.report import Alarm, FinalTrial, SeedNoise, Standing
+
+# Bigram models are beaten by tens of per cent, not by more than half: a loss below this share has seen its targets.
+LEAK_SHARE = 0.4
+# Nats between training and validation loss, either way, that want an explanation.
+WIDE_GAP = 0.5
+_LEAST_TRIALS = 3  # that make a metric which never moves remarkable
+
+
+def alarms(
+    standings: Sequence[Standing],
+    objectives: Sequence[Objective],
+    noise: SeedNoise,
+    *,
+    num_documents: int | None,
+    unplaced: Sequence[int],
+) -> tuple[Alarm, ...]:
+    """Everything found, alarms before notes."""
+    trials = sorted((standing.trial for standing in standings), key=lambda trial: trial.number)
+    found = [
+        *_too_good(trials),
+        *_worse_than_chance(trials),
+        *_constant(trials, objectives),
+        *_checks(trials),
+        *_gaps(trials),
+        *_noisy(trials),
+        *_behind_bigram(standings),
+        *_statistics(trials, noise, num_documents),
+    ]
+    if unplaced:
+        text = "These trials reached the last rung without a score for every objective and cannot be placed on the front."
+        found.append(Alarm(severity="alarm", title="Scores are missing", text=text, trials=tuple(unplaced)))
+    return tuple(sorted(found, key=lambda alarm: alarm.severity != "alarm"))
+
+
+def training_gap(trial: FinalTrial) -> float | None:
+    """Validation loss minus training loss at the end of the curve (median of its last tenth), in nats; None without a curve."""
+    curve = trial.outcome.curve
+    if not curve or "val_loss" not in trial.outcome.scores:
+        return None
+    tail = [loss for _, loss in curve[-max(1, len(curve) // 10) :]]
+    return trial.outcome.scores["val_loss"].value - statistics.median(tail)
+
+
+def _too_good(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    suspects = [
+        trial.number
+        for trial in trials
+        if "bigram" in trial.outcome.baselines
+        and "val_loss" in trial.scores
+        and trial.scores["val_loss"].value < LEAK_SHARE * trial.outcome.baselines["bigram"]
+    ]
+    if suspects:
+        text = (
+            f"Validation loss is below {100 * LEAK_SHARE:.0f} % of a bigram model's on the same tokens. Short training does "
+            f"not do that: suspect that targets leak into the input, or validation text into training."
+        )
+        yield Alarm(severity="alarm", title="Too good to be true", text=text, trials=tuple(suspects))
+
+
+def _worse_than_chance(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    losers = [trial.number for trial in trials if "unigram" in trial.outcome.baselines and not beats(trial.outcome, "unigram")]
+    if losers:
+        text = (
+            "Not better than a unigram model of the same tokens. Noise does not repeat itself, so their collapse means nothing."
+        )
+        yield Alarm(severity="alarm", title="Worse than counting tokens", text=text, trials=tuple(losers))
+
+
+def _constant(trials: Sequence[FinalTrial], objectives: Sequence[Objective]) -> Iterator[Alarm]:
+    if len(trials) < _LEAST_TRIALS:
+        return
+    judged = {objective.name for objective in objectives}
+    for name in trials[0].scores:
+        seen = {trial.scores[name].value for trial in trials if name in trial.scores}
+        if len(seen) == 1:
+            title = OBJECTIVES[name].title if name in OBJECTIVES else name
+            text = (
+                f"{title} is {seen.pop():g} for all {len(trials)} final trials. A metric that never moves may measure nothing."
+            )
+            yield Alarm(severity="alarm" if name in judged else "note", title=f"{title} never moves", text=text)
+
+
+def _checks(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    missing = [
+        trial.number
+        for trial in trials
+        if any("leak" not in outcome.checks for run in trial.runs for outcome in run.rungs[-1:])
+    ]
+    if missing:
+        text = "No leak test is on record for these models, so their losses are not known to be honest."
+        yield Alarm(severity="alarm", title="Leak test missing", text=text, trials=tuple(missing))
+
+
+def _gaps(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    gaps = {
+        trial.number: gap for trial in trials if (gap := training_gap(trial)) is not None and trial.spec.label_smoothing == 0.0
+    }
+    over = tuple(number for number, gap in gaps.items() if gap > WIDE_GAP)
+    under = tuple(number for number, gap in gaps.items() if gap < -WIDE_GAP)
+    if over:
+        text = (
+            f"Validation loss exceeds training loss by more than {WIDE_GAP:g} nats: the model has learnt its training text by "
+            f"heart, or the validation projects differ from the training ones."
+        )
+        yield Alarm(severity="note", title="Wide gap to training loss", text=text, trials=over)
+    if under:
+        text = f"Validation loss lies more than {WIDE_GAP:g} nats below training loss: expected only with strong dropout."
+        yield Alarm(severity="note", title="Validation below training loss", text=text, trials=under)
+
+
+def _noisy(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    by_name: dict[str, list[int]] = {}
+    for trial in trials:
+        for name, score in trial.scores.items():
+            if "noisy" in score.note:
+                by_name.setdefault(name, []).append(trial.number)
+    for name, numbers in by_name.items():
+        title = OBJECTIVES[name].title if name in OBJECTIVES else name
+        text = "Repeated measurements did not settle; the value is kept with its wider interval."
+        yield Alarm(severity="note", title=f"{title} is noisy", text=text, trials=tuple(numbers))
+
+
+def _behind_bigram(standings: Sequence[Standing]) -> Iterator[Alarm]:
+    front = [standing.trial for standing in standings if standing.on_front]
+    behind = [trial.number for trial in front if "bigram" in trial.outcome.baselines and not beats(trial.outcome, "bigram")]
+    if behind:
+        text = "On the front by size, speed or collapse, but predicting no better than a bigram model of the same tokens."
+        yield Alarm(severity="note", title="Behind a bigram model", text=text, trials=tuple(behind))
+
+
+def _statistics(trials: Sequence[FinalTrial], noise: SeedNoise, num_documents: int | None) -> Iterator[Alarm]:
+    if not trials:
+        return
+    if noise.repeats == 0:
+        text = (
+            f"No trial was trained again with another seed, so seed noise is the prior alone ({noise.prior_deviation:g} nats, "
+            f"measured on tiny decoders). Intervals and probabilities rest on it."
+        )
+        yield Alarm(severity="note", title="Seed noise is assumed", text=text)
+    if num_documents is None and len(trials) > 1:
+        text = (
+            "The trials were not scored on the same validation documents, so differences are unpaired and their errors larger."
+        )
+        yield Alarm(severity="note", title="Losses are not paired", text=text)

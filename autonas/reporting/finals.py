@@ -1,0 +1,157 @@
+"""The trials of a study's last rung, with declared repeats merged into their originals and seed noise in their intervals.
+
+Nothing is compared across budgets: what was stopped, failed or judged infeasible has no place here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from autonas.objective import OBJECTIVES
+from autonas.reporting.quantities import half_width
+from autonas.reporting.report import FinalTrial, SeedNoise
+from autonas.trial import Score, StudyRecord, TrialRecord
+
+# A normal distribution's 95 % interval reaches so many standard deviations to each side.
+Z95 = 1.959964
+# Seed deviation measured on tiny decoders: about 0.07 nats. Worth two repeats: enough to steady a study with one or two
+# repeats of its own, little enough that five of them have the word.
+PRIOR_DEVIATION = 0.07
+PRIOR_DEGREES_OF_FREEDOM = 2
+_LOSSES = ("val_loss", "bits_per_byte")
+
+
+def rung_tokens(study: StudyRecord) -> tuple[int, ...]:
+    """Token counts of the rungs at which the study scores; full-fidelity studies score at the last one only."""
+    budget = study.recipe["budget"]
+    rungs = tuple(int(tokens) for tokens in budget["rungs"])
+    return rungs[-1:] if budget.get("scheduler") == "full" else rungs
+
+
+def finals(study: StudyRecord) -> tuple[FinalTrial, ...]:
+    """The complete trials of the last rung in trial order; a declared repeat is part of its original and not listed."""
+    last = len(rung_tokens(study)) - 1
+    runs: dict[int, list[TrialRecord]] = {}
+    for trial in study.trials:
+        if trial.state == "complete" and trial.spec is not None and len(trial.rungs) == last + 1:
+            runs.setdefault(trial.number if trial.repeat_of is None else trial.repeat_of, []).append(trial)
+    # An original has the lower number, so it leads its group; repeats of what did not complete stand for nothing.
+    groups = {number: group for number, group in sorted(runs.items()) if group[0].number == number}
+    noise = pooled_noise([[_loss(run, last) for run in group] for group in groups.values()])
+    return tuple(_merged(group, last, noise) for group in groups.values())
+
+
+def seed_noise(trials: Sequence[FinalTrial]) -> SeedNoise:
+    """The seed noise that `finals` put into the intervals of these trials."""
+    return pooled_noise([[_loss(run, trial.outcome.rung) for run in trial.runs] for trial in trials])
+
+
+def pooled_noise(groups: Sequence[Sequence[float | None]]) -> SeedNoise:
+    """Pool the spread within groups of losses (nats), each of one architecture over several seeds, with the prior.
+
+    The estimate is the scaled-inverse-χ² one: (ν₀ s₀² + Σ (x − group mean)²) / (ν₀ + Σ (n − 1)).
+    """
+    squares, freedom = 0.0, 0
+    for group in groups:
+        losses = [loss for loss in group if loss is not None]
+        if len(losses) > 1:
+            mean = math.fsum(losses) / len(losses)
+            squares += math.fsum((loss - mean) ** 2 for loss in losses)
+            freedom += len(losses) - 1
+    total = PRIOR_DEGREES_OF_FREEDOM + freedom
+    variance = (PRIOR_DEGREES_OF_FREEDOM * PRIOR_DEVIATION**2 + squares) / total
+    return SeedNoise(
+        deviation=math.sqrt(variance),
+        degrees_of_freedom=total,
+        repeats=freedom,
+        prior_deviation=PRIOR_DEVIATION,
+        prior_degrees_of_freedom=PRIOR_DEGREES_OF_FREEDOM,
+    )
+
+
+def mean_nats(trial: FinalTrial) -> np.ndarray | None:
+    """Nats of each validation document (n,), mean over the trial's runs; None when a run lacks them or they do not match."""
+    documents = [run.rungs[trial.outcome.rung].documents for run in trial.runs]
+    known = [d for d in documents if d is not None]
+    if len(known) < len(documents) or any(d.tokens != known[0].tokens for d in known):
+        return None
+    mean: np.ndarray = np.mean([d.nats for d in known], axis=0)
+    return mean
+
+
+def clustered_error(amounts: np.ndarray, sizes: np.ndarray) -> float:
+    """Standard error of Σ amounts / Σ sizes when the (n,) documents, not their tokens, are what was drawn.
+
+    The linearised ratio estimator (Cochran 1977, §6.4); 0.0 for a single document, which says nothing about others.
+    """
+    count = len(sizes)
+    if count < 2:
+        return 0.0
+    residuals = amounts - amounts.sum() / sizes.sum() * sizes
+    return float(np.sqrt(count / (count - 1) * np.sum(residuals**2)) / sizes.sum())
+
+
+def _loss(run: TrialRecord, rung: int) -> float | None:
+    score = run.rungs[rung].scores.get("val_loss")
+    return None if score is None else score.value
+
+
+def _merged(runs: Sequence[TrialRecord], rung: int, noise: SeedNoise) -> FinalTrial:
+    original = runs[0]
+    assert original.spec is not None
+    outcome = original.rungs[rung]
+    trial = FinalTrial(number=original.number, spec=original.spec, scores={}, outcome=outcome, runs=tuple(runs))
+    names = [*outcome.scores, *(name for name in original.scores if name not in outcome.scores)]
+    order = [name for name in OBJECTIVES if name in names] + [name for name in names if name not in OBJECTIVES]
+    scores = {name: _mean_score(name, runs, rung) for name in order}
+    for name in _LOSSES:
+        if name in scores and "val_loss" in scores:
+            scores[name] = _with_noise(name, scores, trial, noise)
+    return dataclasses.replace(trial, scores=scores)
+
+
+def _mean_score(name: str, runs: Sequence[TrialRecord], rung: int) -> Score:
+    """The mean over runs. What is known before training does not depend on the seed: the original's stands as it is."""
+    found = [score for score in (run.score(name, rung) for run in runs) if score is not None]
+    first = found[0]
+    if len(found) == 1 or (name in OBJECTIVES and OBJECTIVES[name].before_training):
+        return first
+    count = len(found)
+    value = math.fsum(score.value for score in found) / count
+    # Each side's errors are independent and add in squares (MOVER: Zou & Donner 2008).
+    below = math.sqrt(math.fsum((score.value - score.low) ** 2 for score in found)) / count
+    above = math.sqrt(math.fsum((score.high - score.value) ** 2 for score in found)) / count
+    observations = None if any(score.n is None for score in found) else sum(score.n or 0 for score in found)
+    notes = dict.fromkeys(score.note for score in found if score.note)
+    return Score(
+        value=value,
+        low=value - below,
+        high=value + above,
+        unit=first.unit,
+        n=observations,
+        note="; ".join([f"mean of {count} seeds", *notes]),
+    )
+
+
+def _with_noise(name: str, scores: Mapping[str, Score], trial: FinalTrial, noise: SeedNoise) -> Score:
+    """The loss with an interval for both its errors: the choice of validation documents and the training seed."""
+    score = scores[name]
+    # Bits per byte is val_loss in another unit, so seed noise scales with it.
+    scale = score.value / scores["val_loss"].value if scores["val_loss"].value else 1.0
+    seed_error = noise.deviation * scale / math.sqrt(trial.seeds)
+    reach = Z95 * math.hypot(evaluation_error(name, score, trial), seed_error)
+    return dataclasses.replace(score, low=score.value - reach, high=score.value + reach)
+
+
+def evaluation_error(name: str, score: Score, trial: FinalTrial) -> float:
+    """Standard error of a merged loss over validation documents; runs share them, so it does not shrink with seeds."""
+    nats, documents = mean_nats(trial), trial.outcome.documents
+    if nats is None or documents is None or len(documents.tokens) < 2:
+        return half_width(score) / Z95
+    if name == "bits_per_byte":
+        return clustered_error(nats / math.log(2), np.asarray(documents.bytes, dtype=np.float64))
+    return clustered_error(nats, np.asarray(documents.tokens, dtype=np.float64))

@@ -1,0 +1,91 @@
+"""The generations that a report shows, and how any text from outside is made fit to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autonas.reporting.charts import kind_of
+from autonas.reporting.quantities import spec_text
+from autonas.reporting.report import Report
+from autonas.trial import Sample
+
+# Generations take most of a report's bytes: so many a trial, and so many trials.
+SAMPLES_PER_KIND = 4
+COLLAPSED_EXTRA = 2
+MAX_SAMPLED_TRIALS = 40
+MAX_SAMPLE_CHARACTERS = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownSample:
+    kind: str
+    prompt: str
+    text: str
+    cut: bool
+    detectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generations:
+    """Some of a trial's samples: evenly spaced ones of each kind, and a few collapsed ones if those show none."""
+
+    number: int
+    kind: str
+    spec: str
+    shown: tuple[ShownSample, ...]
+    total: int
+    collapsed: int
+
+
+def generations(report: Report) -> tuple[Generations, ...]:
+    """Generations of the front's trials, then of other final ones, as far as there is room."""
+    standings = [standing for standing in report.standings if standing.trial.outcome.samples]
+    return tuple(
+        Generations(
+            number=standing.number,
+            kind=kind_of(standing),
+            spec=spec_text(standing.trial.spec),
+            shown=tuple(map(_shown, chosen_samples(standing.trial.outcome.samples))),
+            total=len(standing.trial.outcome.samples),
+            collapsed=sum(bool(sample.detectors) for sample in standing.trial.outcome.samples),
+        )
+        for standing in standings[:MAX_SAMPLED_TRIALS]
+    )
+
+
+def chosen_samples(samples: Sequence[Sample]) -> list[Sample]:
+    """Evenly spaced samples of each kind, not picked for what they say; collapsed ones are added where none came up."""
+    chosen: list[int] = []
+    for kind in ("few_shot", "bare"):
+        own = [i for i, sample in enumerate(samples) if sample.kind == kind]
+        count = min(SAMPLES_PER_KIND, len(own))
+        chosen += [own[i * len(own) // count] for i in range(count)]
+    if not any(samples[i].detectors for i in chosen):
+        chosen += [i for i, sample in enumerate(samples) if sample.detectors][:COLLAPSED_EXTRA]
+    return [samples[i] for i in chosen]
+
+
+def printable(text: str) -> str:
+    """Control characters as their pictures (␀, ␛), so that what a model wrote can be seen and cannot act."""
+    return "".join(_picture(character) for character in text)
+
+
+def _shown(sample: Sample) -> ShownSample:
+    # Of a few-shot prompt the end is what the model goes on from.
+    prompt = sample.prompt if len(sample.prompt) <= MAX_SAMPLE_CHARACTERS else "…" + sample.prompt[-MAX_SAMPLE_CHARACTERS:]
+    return ShownSample(
+        kind=sample.kind.replace("_", "-"),
+        prompt=prompt,
+        text=sample.text[:MAX_SAMPLE_CHARACTERS],
+        cut=len(sample.text) > MAX_SAMPLE_CHARACTERS,
+        detectors=sample.detectors,
+    )
+
+
+def _picture(character: str) -> str:
+    code = ord(character)
+    if code < 0x20 and character not in "\n\t":
+        return chr(0x2400 + code)
+    # Lone surrogates cannot be written as UTF-8; the bidirectional overrides would reorder the page around them.
+    return "\ufffd" if 0xD800 <= code <= 0xDFFF or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 else character

@@ -1,0 +1,216 @@
+"""The report's tables as cells of text, ready for the template: no HTML, no arithmetic beyond layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autonas.arch import ArchSpec
+from autonas.objective import OBJECTIVES
+from autonas.reporting.alarms import training_gap
+from autonas.reporting.charts import kind_of
+from autonas.reporting.generations import printable
+from autonas.reporting.history import beats
+from autonas.reporting.quantities import (
+    common_error,
+    interval_text,
+    probability_text,
+    score_text,
+    spec_text,
+    tokens_text,
+)
+from autonas.reporting.report import Report, Standing
+from autonas.reporting.scales import Scale
+from autonas.trial import Score, TrialRecord
+
+BAR_WIDTH = 88
+_BAR_MARGIN = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreCell:
+    """A score with its interval, in words and as a bar on the scale that its column shares."""
+
+    text: str
+    interval: str
+    sort: float
+    low: float
+    at: float
+    high: float
+    exact: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontRow:
+    number: int
+    kind: str
+    spec: str
+    probability: float
+    probability_text: str
+    cells: tuple[ScoreCell, ...]
+    difference: str
+    difference_error: str
+    difference_sort: float
+    seeds: int
+    gap: str
+    beats: str
+
+
+def front_rows(report: Report) -> tuple[FrontRow, ...]:
+    """One row for every final trial, the front first."""
+    columns = []
+    for objective in report.objectives:
+        scores = [standing.trial.scores[objective.name] for standing in report.standings]
+        columns.append(_cells(scores, log=objective.before_training))
+    return tuple(
+        _front_row(standing, cells) for standing, cells in zip(report.standings, zip(*columns, strict=True), strict=True)
+    )
+
+
+def facts(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as flat (name, value) pairs of text, for a definition list. Empty values are left out."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping) and not any(isinstance(inner, Mapping) for inner in value.values()):
+            pairs.append((name, ", ".join(f"{inner} {told}" for inner, told in value.items() if told is not None)))
+        elif isinstance(value, Mapping):
+            pairs += facts(value, f"{name}: ")
+        elif isinstance(value, list | tuple):
+            if value:
+                pairs.append((name, ", ".join(map(str, value))))
+        elif value is not None and value != "":
+            pairs.append((name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)))
+    return pairs
+
+
+def calibration_rows(points: Iterable[Mapping[str, Any]]) -> tuple[list[float], list[tuple[str, list[tuple[str, bool]]]]]:
+    """Learning rates, and for each shape its losses at them, each with whether it is the shape's best."""
+    rates = sorted({float(point["rate"]) for point in points})
+    by_shape: dict[str, dict[float, Any]] = {}
+    for point in points:
+        spec = ArchSpec.from_dict({name: value for name, value in point["shape"].items() if name != "learning_rate"})
+        by_shape.setdefault(spec_text(spec), {})[float(point["rate"])] = point
+    rows = []
+    for shape, by_rate in by_shape.items():
+        losses = {rate: point["val_loss"] for rate, point in by_rate.items() if point.get("val_loss") is not None}
+        best = min(losses, key=lambda rate: losses[rate]) if losses else None
+        cells = [(_calibration_text(by_rate.get(rate)), rate == best) for rate in rates]
+        rows.append((shape, cells))
+    return rates, rows
+
+
+def trial_details(report: Report) -> dict[str, Any]:
+    """What the page's script shows of every trial, JSON-ready: state, architecture, and scores as text."""
+    standings = {standing.number: standing for standing in report.standings}
+    merged = {run.number: standing for standing in report.standings for run in standing.trial.runs[1:]}
+    return {
+        str(trial.number): _details(trial, standings.get(trial.number))
+        for trial in report.study.trials
+        if trial.spec is not None and trial.number not in merged
+    }
+
+
+def reached(trial: TrialRecord) -> str:
+    """How far a trial came, in words."""
+    if not trial.rungs:
+        return "not trained" if trial.state == "infeasible" else "no rung"
+    return f"rung {trial.rungs[-1].rung}"
+
+
+def stopped_by_rung(report: Report) -> list[tuple[int, str, list[tuple[int, str]]]]:
+    """Stopped trials as (rung, tokens, [(trial, loss)]), the best loss of a rung first."""
+    rungs: dict[int, list[TrialRecord]] = {}
+    for trial in report.stopped:
+        if trial.rungs:
+            rungs.setdefault(trial.rungs[-1].rung, []).append(trial)
+    return [
+        (
+            rung,
+            tokens_text(max(trial.rungs[-1].tokens for trial in trials)),
+            sorted(map(_at_last, trials), key=lambda pair: pair[1]),
+        )
+        for rung, trials in sorted(rungs.items())
+    ]
+
+
+def message(trial: TrialRecord) -> str:
+    """Why an infeasible trial is so, without the rule in front; why any other ended."""
+    _, colon, rest = trial.reason.partition(": ")
+    return rest if trial.state == "infeasible" and colon else trial.reason
+
+
+def _front_row(standing: Standing, cells: tuple[ScoreCell, ...]) -> FrontRow:
+    trial, difference = standing.trial, standing.difference
+    gap = training_gap(trial)
+    beaten = [name for name in trial.outcome.baselines if beats(trial.outcome, name)]
+    is_best = difference is not None and difference.error == 0.0
+    return FrontRow(
+        number=standing.number,
+        kind=kind_of(standing),
+        spec=spec_text(trial.spec),
+        probability=standing.probability,
+        probability_text=probability_text(standing.probability),
+        cells=cells,
+        difference="–" if difference is None else "best" if is_best else f"+{difference.value:.3f}",
+        difference_error="" if difference is None or is_best else f"± {difference.error:.3f}",
+        difference_sort=0.0 if difference is None else difference.value,
+        seeds=trial.seeds,
+        gap="–" if gap is None else f"{gap:+.2f}".replace("-", "−"),
+        beats=", ".join(beaten) if beaten else "none" if trial.outcome.baselines else "–",
+    )
+
+
+def _cells(scores: Sequence[Score], *, log: bool) -> list[ScoreCell]:
+    ends = [end for score in scores for end in (score.low, score.high)]
+    scale = Scale.over(ends, _BAR_MARGIN, BAR_WIDTH - _BAR_MARGIN, log=log, margin=0.0)
+    error = common_error(scores)
+    return [
+        ScoreCell(
+            text=score_text(score, error),
+            interval=interval_text(score, error),
+            sort=score.value,
+            low=scale.at(score.low),
+            at=scale.at(score.value),
+            high=scale.at(score.high),
+            exact=score.low == score.high,
+            note=score.note,
+        )
+        for score in scores
+    ]
+
+
+def _calibration_text(point: Mapping[str, Any] | None) -> str:
+    if point is None:
+        return "–"
+    return str(point.get("failure") or "failed") if point.get("val_loss") is None else f"{point['val_loss']:.3f}"
+
+
+def _at_last(trial: TrialRecord) -> tuple[int, str]:
+    score = trial.rungs[-1].scores.get("val_loss")
+    return trial.number, "–" if score is None else f"{score.value:.2f}"
+
+
+def _details(trial: TrialRecord, standing: Standing | None) -> dict[str, Any]:
+    assert trial.spec is not None
+    scores = standing.trial.scores if standing else {**trial.scores, **(trial.rungs[-1].scores if trial.rungs else {})}
+    kind = kind_of(standing) if standing else trial.state
+    return {
+        "kind": kind,
+        "spec": spec_text(trial.spec),
+        "reached": f"{reached(trial)}, {tokens_text(trial.rungs[-1].tokens)} tokens" if trial.rungs else reached(trial),
+        "reason": printable(trial.reason),
+        "probability": probability_text(standing.probability) if standing else "",
+        "dimensions": [[name.replace("_", " "), str(value)] for name, value in trial.spec.to_dict().items()],
+        "scores": [
+            [
+                OBJECTIVES[name].title if name in OBJECTIVES else name,
+                "" if score.unit in ("share", "bytes", "parameters") else score.unit,
+                score_text(score),
+                interval_text(score),
+            ]
+            for name, score in scores.items()
+        ],
+    }

@@ -1,0 +1,96 @@
+"""Each alarm fires on what it is for, and not on a sound study."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from autonas.reporting.front import build_report
+from autonas.trial import Outcome, Score, StudyRecord, TrialRecord
+from tests.reporting.studies import make_study
+
+
+def titles(study: StudyRecord) -> dict[str, tuple[int, ...]]:
+    return {alarm.title: alarm.trials for alarm in build_report(study).alarms}
+
+
+def with_last_outcome(
+    study: StudyRecord, change: Callable[[TrialRecord], dict[str, Any]], *, every: bool = False
+) -> StudyRecord:
+    """The study with fields of the first complete trial's last outcome (or all complete ones') replaced."""
+    trials = list(study.trials)
+    for trial in study.trials:
+        if trial.state == "complete":
+            outcome: Outcome = dataclasses.replace(trial.rungs[-1], **change(trial))
+            trials[trial.number] = dataclasses.replace(trial, rungs=(*trial.rungs[:-1], outcome))
+            if not every:
+                break
+    return dataclasses.replace(study, trials=tuple(trials))
+
+
+def first_complete(study: StudyRecord) -> int:
+    return next(trial.number for trial in study.trials if trial.state == "complete")
+
+
+def test_a_sound_study_raises_no_alarm() -> None:
+    for seed in range(5):
+        assert not [alarm for alarm in build_report(make_study(seed=seed)).alarms if alarm.severity == "alarm"]
+
+
+def test_a_loss_far_below_a_bigram_model_is_called_too_good() -> None:
+    study = with_last_outcome(make_study(repeats=0), lambda trial: {"baselines": {"unigram": 12.0, "bigram": 11.0}})
+    assert titles(study)["Too good to be true"] == (first_complete(study),)
+
+
+def test_a_final_trial_worse_than_a_unigram_model_is_called_so() -> None:
+    study = with_last_outcome(make_study(repeats=0), lambda trial: {"baselines": {"unigram": 2.0, "bigram": 1.9}})
+    assert titles(study)["Worse than counting tokens"] == (first_complete(study),)
+
+
+def test_a_missing_leak_test_is_noticed_in_repeats_too() -> None:
+    study = make_study(repeats=1)
+    repeat = study.trials[-1]
+    unchecked = dataclasses.replace(repeat, rungs=(repeat.rungs[0], dataclasses.replace(repeat.rungs[1], checks={})))
+    found = titles(dataclasses.replace(study, trials=(*study.trials[:-1], unchecked)))
+    assert found["Leak test missing"] == (repeat.repeat_of,)
+
+
+def test_an_objective_that_never_moves_is_an_alarm_and_another_metric_a_note() -> None:
+    same = {name: Score(value=0.25, low=0.2, high=0.3, unit="share") for name in ("collapse_rate", "collapse_prior")}
+    study = with_last_outcome(make_study(), lambda trial: {"scores": {**trial.rungs[-1].scores, **same}}, every=True)
+    severities = {alarm.title: alarm.severity for alarm in build_report(study).alarms}
+    assert severities["Collapse rate never moves"] == "alarm"
+    assert severities["Collapse rate, prior rules never moves"] == "note"
+
+
+@pytest.mark.parametrize(("offset", "title"), [(-2.0, "Wide gap to training loss"), (2.0, "Validation below training loss")])
+def test_a_wide_gap_between_training_and_validation_is_noted(offset: float, title: str) -> None:
+    def change(trial: TrialRecord) -> dict[str, Any]:
+        loss = trial.rungs[-1].scores["val_loss"].value
+        return {"curve": tuple((tokens, loss + offset) for tokens, _ in trial.rungs[-1].curve)}
+
+    study = with_last_outcome(make_study(), change)
+    assert titles(study)[title] == (first_complete(study),)
+
+
+def test_a_noisy_latency_is_noted() -> None:
+    study = make_study()
+    numbers = [
+        t.number for t in study.trials if t.state == "complete" and t.repeat_of is None and t.scores["latency"].note == "noisy"
+    ]
+    assert numbers and titles(study)["Latency per token is noisy"] == tuple(numbers)
+
+
+def test_assumed_seed_noise_is_noted_only_without_repeats() -> None:
+    assert "Seed noise is assumed" in titles(make_study(repeats=0))
+    assert "Seed noise is assumed" not in titles(make_study(repeats=1))
+
+
+def test_a_final_trial_without_a_score_is_reported_and_left_off_the_front() -> None:
+    study = with_last_outcome(make_study(repeats=0), lambda trial: {"scores": {"val_loss": trial.rungs[-1].scores["val_loss"]}})
+    report = build_report(study)
+    assert titles(study)["Scores are missing"] == (first_complete(study),) == report.unplaced
+    assert first_complete(study) not in {standing.number for standing in report.standings}

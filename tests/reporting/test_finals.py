@@ -1,0 +1,135 @@
+"""Which trials are final, how repeats are merged, and what goes into a loss's interval."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autonas.reporting.finals import (
+    PRIOR_DEGREES_OF_FREEDOM,
+    PRIOR_DEVIATION,
+    Z95,
+    clustered_error,
+    finals,
+    pooled_noise,
+    rung_tokens,
+    seed_noise,
+)
+from autonas.trial import StudyRecord, TrialRecord
+from tests.reporting.studies import make_study
+
+
+def with_trials(study: StudyRecord, *trials: TrialRecord) -> StudyRecord:
+    """The study with these trials in place of those of the same numbers."""
+    replaced = {trial.number: trial for trial in trials}
+    return dataclasses.replace(study, trials=tuple(replaced.get(trial.number, trial) for trial in study.trials))
+
+
+def test_only_trials_completed_at_the_last_rung_are_final() -> None:
+    study = make_study(repeats=0)
+    complete = {trial.number for trial in study.trials if trial.state == "complete"}
+    assert {trial.number for trial in finals(study)} == complete
+    assert all(trial.outcome.rung == 1 for trial in finals(study))
+
+
+@pytest.mark.parametrize("state", ["stopped", "infeasible", "failed", "live"])
+def test_a_trial_that_did_not_complete_is_not_final_even_with_every_rung_scored(state: str) -> None:
+    study = make_study(repeats=0)
+    gone = next(trial for trial in study.trials if trial.state == "complete")
+    changed = with_trials(study, dataclasses.replace(gone, state=state))  # type: ignore[arg-type]
+    assert gone.number not in {trial.number for trial in finals(changed)}
+
+
+def test_a_trial_that_completed_at_an_earlier_rung_is_not_compared_with_others() -> None:
+    study = make_study(repeats=0)
+    short = next(trial for trial in study.trials if trial.state == "complete")
+    changed = with_trials(study, dataclasses.replace(short, rungs=short.rungs[:1]))
+    assert short.number not in {trial.number for trial in finals(changed)}
+
+
+def test_repeats_are_merged_into_their_original_by_the_mean() -> None:
+    study = make_study(repeats=2)
+    merged = {trial.number: trial for trial in finals(study)}
+    repeats = [trial for trial in study.trials if trial.repeat_of is not None]
+    assert len(repeats) == 2 and not any(repeat.number in merged for repeat in repeats)
+    for repeat in repeats:
+        assert repeat.repeat_of is not None
+        trial = merged[repeat.repeat_of]
+        runs = [study.trials[repeat.repeat_of], repeat]
+        for name in ("val_loss", "collapse_rate"):
+            assert trial.scores[name].value == pytest.approx(np.mean([run.rungs[1].scores[name].value for run in runs]))
+        assert trial.seeds == 2
+
+
+def test_a_repeat_of_something_that_did_not_complete_stands_for_nothing() -> None:
+    study = make_study(repeats=1)
+    repeat = study.trials[-1]
+    assert repeat.repeat_of is not None
+    original = dataclasses.replace(study.trials[repeat.repeat_of], state="failed")
+    assert {repeat.number, original.number}.isdisjoint(trial.number for trial in finals(with_trials(study, original)))
+
+
+def test_a_timing_is_not_averaged_over_seeds() -> None:
+    study = make_study(repeats=2)
+    trial = next(trial for trial in finals(study) if trial.seeds == 2)
+    assert trial.scores["latency"] == study.trials[trial.number].scores["latency"]
+
+
+def test_seed_noise_widens_a_loss_interval_and_more_seeds_narrow_it() -> None:
+    once, twice = make_study(repeats=0), make_study(repeats=2)
+    number = next(trial.number for trial in finals(twice) if trial.seeds == 2)
+    one = next(trial for trial in finals(once) if trial.number == number)
+    documents = one.outcome.documents
+    assert documents is not None
+    evaluation = Z95 * clustered_error(np.array(documents.nats), np.array(documents.tokens, dtype=float))
+    score = one.scores["val_loss"]
+    assert score.high - score.value == pytest.approx(math.hypot(evaluation, Z95 * PRIOR_DEVIATION))
+    two = next(trial for trial in finals(twice) if trial.number == number)
+    nats = np.mean([run.rungs[1].documents.nats for run in two.runs if run.rungs[1].documents], axis=0)
+    evaluation = Z95 * clustered_error(nats, np.array(documents.tokens, dtype=float))
+    seeds = Z95 * seed_noise(finals(twice)).deviation / math.sqrt(2)
+    assert two.scores["val_loss"].high - two.scores["val_loss"].value == pytest.approx(math.hypot(evaluation, seeds))
+
+
+def test_bits_per_byte_has_the_seed_noise_of_the_loss_in_its_own_unit() -> None:
+    trial = finals(make_study(repeats=0))[0]
+    loss, per_byte = trial.scores["val_loss"], trial.scores["bits_per_byte"]
+    assert (per_byte.high - per_byte.low) / per_byte.value == pytest.approx((loss.high - loss.low) / loss.value, rel=0.2)
+
+
+def test_without_repeats_the_noise_is_the_prior() -> None:
+    noise = pooled_noise([[3.1], [2.9], []])
+    assert (noise.deviation, noise.degrees_of_freedom, noise.repeats) == (PRIOR_DEVIATION, PRIOR_DEGREES_OF_FREEDOM, 0)
+
+
+@given(st.lists(st.lists(st.floats(1, 9), min_size=1, max_size=4), max_size=6), st.floats(-3, 3))
+def test_noise_does_not_depend_on_how_good_the_architectures_are(groups: list[list[float]], shift: float) -> None:
+    moved = [[loss + shift * i for loss in group] for i, group in enumerate(groups)]
+    assert pooled_noise(moved).deviation == pytest.approx(pooled_noise(groups).deviation, abs=1e-6)
+
+
+def test_many_repeats_outvote_the_prior() -> None:
+    rng = np.random.default_rng(1)
+    groups = [list(4 + 0.02 * rng.standard_normal(2)) for _ in range(200)]
+    assert pooled_noise(groups).deviation == pytest.approx(0.02, rel=0.25)
+    assert pooled_noise(groups[:2]).deviation > 0.04
+
+
+def test_clustered_error_is_the_spread_of_the_mean_over_new_documents() -> None:
+    rng = np.random.default_rng(2)
+    sizes = rng.integers(50, 900, size=(4000, 60)).astype(float)
+    nats = sizes * (3 + 0.4 * rng.standard_normal(sizes.shape))
+    truth = np.std(nats.sum(axis=1) / sizes.sum(axis=1))
+    estimated = np.mean([clustered_error(n, s) for n, s in zip(nats[:300], sizes[:300], strict=True)])
+    assert estimated == pytest.approx(truth, rel=0.05)
+
+
+def test_a_full_fidelity_study_scores_at_its_last_rung_only() -> None:
+    study = make_study()
+    full = {**study.recipe, "budget": {**study.recipe["budget"], "scheduler": "full"}}
+    assert rung_tokens(dataclasses.replace(study, recipe=full)) == (1_048_576,)

@@ -1,0 +1,322 @@
+"""The command line as people meet it: a whole journey, every help text, and wrong requests that are one clear message."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autonas.cli import _parser, main
+from tests.studies import write_space
+
+COMMANDS = (
+    "search",
+    "plan",
+    "status",
+    "front",
+    "report",
+    "clean",
+    "train",
+    "generate",
+    "latency",
+    "corpus",
+    "tokenizer",
+)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(arguments)
+        except SystemExit as exit_code:
+            code = int(exit_code.code or 0)
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, code_corpus: Path) -> Path:
+    """A folder with a space file and one finished study."""
+    folder = tmp_path_factory.mktemp("workplace")
+    space = write_space(folder / "small.yaml", code_corpus, objectives=["val_loss", "params", "latency", "collapse_rate"])
+    (folder / "arch.yaml").write_text("layers: 1\nwidth: 16\nheads: 2\nkv_heads: 1\n")
+    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=dict(os.environ))
+    (folder / "search.out").write_text(done.stdout)
+    (folder / "search.err").write_text(done.stderr)
+    return folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_an_example(run: Run, name: str) -> None:
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    assert f"example:  autonas {name}" in out
+
+
+def test_all_commands_are_listed(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(f"    {name}" in out for name in COMMANDS)
+
+
+def test_the_examples_of_the_help_texts_parse() -> None:
+    import shlex
+
+    for name in COMMANDS:
+        text = subprocess.run(
+            [sys.executable, "-m", "autonas.cli", name, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        example = text.split("example:  autonas ")[1].strip()
+        assert _parser().parse_args(shlex.split(example)).command == name
+
+
+def test_a_search_ends_with_its_front_and_its_report(workplace: Path) -> None:
+    out = (workplace / "search.out").read_text()
+    assert "val_loss" in out
+    assert "report: reports/small.html" in out
+    assert "<html" in (workplace / "reports" / "small.html").read_text()[:300].lower()
+    err = (workplace / "search.err").read_text()
+    assert "trial 0 at rung 0" in err
+    assert "Traceback" not in err
+
+
+def test_the_study_can_be_read(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    code, out, _ = run("status", "small")
+    assert code == 0
+    assert "5 of 5 begun" in out
+    code, out, _ = run("status", "--json")
+    assert code == 0
+    assert [status["study"] for status in json.loads(out)] == ["small"]
+    code, out, _ = run("status", "small", "--json")
+    assert json.loads(out)["trials"]["wanted"] == 5
+    code, out, _ = run("front", "small", "--json")
+    front = json.loads(out)
+    assert code == 0
+    assert front
+    for entry in front:
+        assert {"trial", "fingerprint", "spec", "scores", "rung", "seeds"} <= set(entry)
+        for score in entry["scores"].values():
+            assert {"value", "low", "high", "unit"} <= set(score)
+        assert {"val_loss", "params", "latency", "collapse_rate"} <= set(entry["scores"])
+    code, out, _ = run("front", "small")
+    assert code == 0
+    assert all(len(line) <= 110 for line in out.splitlines())
+    code, out, _ = run("report", "small", "--out", "elsewhere/report.html")
+    assert code == 0
+    assert Path("elsewhere/report.html").exists()
+    code, out, _ = run("clean")
+    assert code == 0
+    assert "small: freed" in out
+
+
+def test_a_trial_on_the_front_writes_code(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    trial = json.loads(run("front", "small", "--json")[1])[0]["trial"]
+    arguments = ("generate", f"small:{trial}", "--prompt", "def f(", "--max-tokens", "12", "--seed", "3")
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert out.startswith("def f(")
+    assert run(*arguments)[1] == out
+    code, out, _ = run(*arguments, "--json")
+    assert json.loads(out)["prompt"] == "def f("
+    code, _, err = run("generate", "small:77", "--prompt", "x")
+    assert code == 2
+    assert "only trials on the front keep them" in err
+
+
+def test_a_run_is_trained_resumed_and_used(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    arguments = ("train", "--spec", "arch.yaml", "--space", "small.yaml", "--steps", "20", "--out", "run")
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "val_loss" in out
+    for name in ("spec.json", "model.safetensors", "tokenizer.json", "metrics.jsonl", "evaluation.json"):
+        assert (Path("run") / name).exists(), name
+    evaluation = json.loads(Path("run/evaluation.json").read_text())
+    assert evaluation["tokens"] == 20 * 512
+    assert {"val_loss", "bits_per_byte", "params", "latency", "collapse_rate"} <= set(evaluation["scores"])
+    assert evaluation["baselines"]["bigram"] < evaluation["baselines"]["unigram"]
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "holds a run already" in err
+    code, out, err = run("generate", "run", "--prompt", "class A:\n", "--temperature", "0", "--max-tokens", "10")
+    assert code == 0, err
+    assert out.startswith("class A:\n")
+    code, _, err = run(*arguments[:-3], "30", "--out", "run", "--resume")
+    assert code == 2
+    assert "settings differ" in err
+
+
+def test_a_latency_measured_here_serves_as_a_table(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    Path("whole.yaml").write_text(Path("arch.yaml").read_text() + "vocab_size: 300\ncontext_length: 64\n")
+    code, out, err = run("latency", "--spec", "whole.yaml", "--space", "small.yaml", "--json")
+    assert code == 0, err
+    Path("table.json").write_text(out)
+    space = {"layers": 1, "width": 16, "heads": 2, "kv_heads": {"choice": [1, 2]}, "norm": "rmsnorm"}
+    corpus = next(iter(json.loads(json.dumps(_yaml("small.yaml")["corpus"]["paths"])))).removesuffix("/**/*.py")
+    write_space(
+        Path("tabled.yaml"),
+        Path(corpus),
+        name="tabled",
+        space=space,
+        rules=[],
+        latency={"table": "table.json"},
+        objectives=["val_loss", "latency"],
+        budget={"trials": 2, "rungs": ["3K"], "repeats": 0},
+    )
+    values = _yaml("tabled.yaml")
+    values["space"] = space
+    Path("tabled.yaml").write_text(json.dumps(values))
+    code, out, err = run("search", "--space", "tabled.yaml", "--quiet", "--json")
+    assert code in (0, 1), err
+    _, out, _ = run("status", "tabled", "--json")
+    counts = json.loads(out)["trials"]
+    assert counts["begun"] == 1
+    assert counts["infeasible"] >= 1, "the architecture that the table lacks is infeasible"
+
+
+def _yaml(path: str) -> Any:
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text())
+
+
+def test_data_can_be_looked_at(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    code, out, _ = run("corpus", "--space", "small.yaml", "--verify")
+    assert code == 0
+    assert "train" in out
+    code, out, _ = run("corpus", "--space", "small.yaml", "--json")
+    assert json.loads(out)["fingerprint"]
+    code, out, err = run("tokenizer", "train", "own.json", "--space", "small.yaml", "--vocab-size", "280")
+    assert code == 0, err
+    code, out, _ = run("tokenizer", "check", "own.json", "--json")
+    assert json.loads(out)["vocab_size"] == 280
+    code, out, _ = run("tokenizer", "encode", "own.json", "--text", "def é():", "--json")
+    assert json.loads(out)["num_bytes"] == 9
+
+
+def test_a_plan_is_made_before_anything_is_spent(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    code, out, err = run("plan", "--space", "small.yaml", "--json")
+    assert code == 0, err
+    plan = json.loads(out)
+    assert plan["space"]["size"] == 2 * 3 * 2 * 2 * 2
+    assert 0 < plan["space"]["legal_share"] <= 1
+    assert plan["params"]["min"] < plan["params"]["max"]
+    assert plan["rungs"][0]["trials"] == 5
+    assert plan["seconds"] > 0
+    code, out, _ = run("plan", "--space", "small.yaml")
+    assert code == 0
+    assert "in all" in out
+
+
+WRONG = {
+    "no command": ([], "usage"),
+    "unknown command": (["dance"], "dance"),
+    "missing option": (["search"], "--space"),
+    "bad number": (["search", "--space", "small.yaml", "--trials", "many"], "'many' is not a whole number"),
+    "zero trials": (["search", "--space", "small.yaml", "--trials", "0"], "at least 1"),
+    "negative hours": (["search", "--space", "small.yaml", "--max-hours", "-1"], "positive number of hours"),
+    "unknown space": (["search", "--space", "nowhere.yaml"], "nowhere.yaml"),
+    "space is a folder": (["search", "--space", "."], "."),
+    "unknown sampler": (["search", "--space", "small.yaml", "--sampler", "magic"], "magic"),
+    "existing study": (["search", "--space", "small.yaml"], "exists already"),
+    "unknown study to resume": (["search", "--space", "small.yaml", "--study", "other", "--resume"], "no study"),
+    "study name": (["search", "--space", "small.yaml", "--study", "../up"], "'../up'"),
+    "out is a file": (["search", "--space", "small.yaml", "--out", "arch.yaml"], "arch.yaml"),
+    "storage": (["search", "--space", "small.yaml", "--study", "s", "--storage", "ftp://x"], "storage"),
+    "storage down": (["front", "s", "--storage", "sqlite:////nowhere/x.db"], "nowhere"),
+    "device": (["search", "--space", "small.yaml", "--study", "d", "--device", "toaster"], "toaster"),
+    "no cuda": (["train", "--spec", "arch.yaml", "--space", "small.yaml", "--steps", "1", "--device", "cuda:99"], "cuda"),
+    "unknown study": (["front", "nothing"], "no study"),
+    "unknown report": (["report", "nothing"], "no study"),
+    "unknown spec": (["train", "--spec", "none.yaml", "--steps", "3"], "none.yaml"),
+    "impossible spec": (["latency", "--spec", "bad.yaml"], "width 16 is not a multiple of 3 heads"),
+    "resume without run": (
+        ["train", "--spec", "arch.yaml", "--space", "small.yaml", "--steps", "3", "--out", "norun", "--resume"],
+        "holds no run",
+    ),
+    "no run": (["generate", "norun", "--prompt", "x"], "is no run"),
+    "greedy below zero": (["generate", "run", "--prompt", "x", "--temperature", "-1"], ""),
+    "tokenizer": (["tokenizer", "check", "arch.yaml"], "arch.yaml"),
+    "missing corpus": (["corpus", "--space", "nocorpus.yaml"], "nowhere"),
+    "tiny corpus": (["search", "--space", "tinycorpus.yaml"], "corpus"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(WRONG))
+def test_a_wrong_request_is_one_message_and_exit_code_two(
+    case: str, workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    Path("bad.yaml").write_text("layers: 1\nwidth: 16\nheads: 3\n")
+    write_space(Path("nocorpus.yaml"), Path("/nowhere"))
+    Path("tiny").mkdir(exist_ok=True)
+    for number in range(3):
+        (Path("tiny") / f"m{number}.py").write_text(f"def f{number}(x):\n    return x * {number} - {number}\n")
+    write_space(Path("tinycorpus.yaml"), Path("tiny"), name="tinycorpus")
+    arguments, expected = WRONG[case]
+    code, out, err = run(*arguments)
+    assert code == 2, (out, err)
+    assert expected in err + out
+    assert "Traceback" not in err
+    if arguments:
+        assert len([line for line in err.splitlines() if line]) <= 3, err
+
+
+def test_a_full_disk_or_a_forbidden_folder_is_one_message(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    code, _, err = run("search", "--space", "small.yaml", "--out", "/proc/nowhere")
+    assert code == 2
+    assert "/proc/nowhere" in err
+    assert "Traceback" not in err
+    if Path("/dev/full").exists():
+        Path("full").mkdir(exist_ok=True)
+        target = Path("full") / "report.html"
+        target.unlink(missing_ok=True)
+        code, _, err = run("report", "small", "--out", "/dev/full/report.html")
+        assert code == 2
+        assert "/dev/full" in err
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path, code_corpus: Path) -> None:
+    space = write_space(workplace / "long.yaml", code_corpus, name="long", budget={"rungs": ["400K", "900K"]})
+    command = [sys.executable, "-m", "autonas.cli", "search", "--space", space.name]
+    with subprocess.Popen(
+        command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as process:
+        ledger = workplace / "trials" / "long" / "ledger.journal"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (ledger.exists() and b'"spec"' in ledger.read_bytes()):
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: autonas search --space long.yaml --resume" in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_reader_that_goes_away_is_no_error(workplace: Path) -> None:
+    script = f"{sys.executable} -m autonas.cli front small --json | head -c 10"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=workplace, capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert done.stderr == ""

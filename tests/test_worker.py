@@ -1,0 +1,131 @@
+"""One job: what it checks, what it leaves behind, and that a crash in the middle changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from autonas import worker
+from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
+from autonas.model.transformer import Transformer
+from autonas.trial import Budget, EvaluationSettings, Job, LatencySettings, TrainingSettings, to_json
+from autonas.worker import run_job
+from tests.studies import SMALL_SPEC
+
+
+@pytest.fixture(scope="module")
+def dataset(code_corpus: Path) -> Dataset:
+    return prepare(CorpusSettings(paths=(f"{code_corpus}/**/*.py",)), TokenizerSettings(vocab_size=300))
+
+
+@pytest.fixture
+def job(dataset: Dataset, tmp_path: Path) -> Job:
+    return Job(
+        kind="train",
+        study="worker",
+        trial=3,
+        attempt=1,
+        spec=SMALL_SPEC,
+        budget=Budget(rung=0, tokens=6_000, cooldown_tokens=1_500),
+        seed=1,
+        data_seed=2,
+        data=dataset.ref,
+        training=TrainingSettings(batch_tokens=512, warmup_tokens=1_024),
+        evaluation=EvaluationSettings(validation_tokens=3_000, prompts_per_kind=3, samples_per_prompt=2, new_tokens=8),
+        latency=LatencySettings(device="cpu", context=32),
+        objectives=("val_loss", "collapse_rate"),
+        folder=str(tmp_path),
+        threads=1,
+    )
+
+
+def test_a_job_is_scored_with_its_evidence(job: Job) -> None:
+    outcome = run_job(job)
+    assert outcome.ok
+    assert outcome.tokens == 6_144 + 1_536, "token counts are rounded up to whole steps, and said as they were"
+    assert set(outcome.scores) == {"val_loss", "bits_per_byte", "collapse_rate", "collapse_prior"}
+    assert outcome.documents is not None
+    mean = sum(outcome.documents.nats) / sum(outcome.documents.tokens)
+    assert outcome.scores["val_loss"].value == pytest.approx(mean)
+    assert outcome.baselines["bigram"] < outcome.baselines["unigram"]
+    assert [tokens for tokens, _ in outcome.curve] == sorted({tokens for tokens, _ in outcome.curve})
+    assert outcome.curve[-1][0] == 6_144
+    assert "1e-05" in outcome.checks["leak"]
+
+
+def test_a_later_rung_goes_on_from_the_trunk_and_not_from_the_cooled_fork(job: Job, tmp_path: Path) -> None:
+    later = dataclasses.replace(job, budget=Budget(rung=1, tokens=12_000, cooldown_tokens=3_000))
+    run_job(job)
+    stepwise = run_job(later)
+    at_once = run_job(dataclasses.replace(later, folder=str(tmp_path / "fresh")))
+    assert stepwise.scores == at_once.scores
+    assert stepwise.documents == at_once.documents
+
+
+def test_the_curve_on_disk_has_every_stretch_once(job: Job, tmp_path: Path) -> None:
+    run_job(job)
+    run_job(dataclasses.replace(job, budget=Budget(rung=1, tokens=12_000, cooldown_tokens=3_000)))
+    points = [json.loads(line) for line in (tmp_path / "metrics" / "00003.jsonl").read_text().splitlines()]
+    trunk = [point["tokens"] for point in points if point["phase"] == "stable"]
+    assert trunk == sorted(set(trunk))
+    assert trunk[-1] == 12_288
+    assert {point["rung"] for point in points if point["phase"] == "cooldown"} == {0, 1}
+
+
+def test_a_model_that_sees_the_future_is_never_trained(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Transformer.features
+
+    def leaking(self: Transformer, tokens: torch.Tensor, cache: object = None) -> torch.Tensor:
+        features = honest(self, tokens, cache)  # type: ignore[arg-type]
+        return features + 0.1 * features.mean(dim=1, keepdim=True)
+
+    monkeypatch.setattr(Transformer, "features", leaking)
+    outcome = run_job(job)
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "leak"
+    assert not (tmp_path / "checkpoints" / "00003" / "trunk.safetensors").exists()
+
+
+def test_a_bug_in_one_architecture_is_a_failure_of_its_trial(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("a planted bug")
+
+    monkeypatch.setattr(worker, "evaluate_loss", broken)
+    outcome = run_job(job)
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "error"
+    assert "ZeroDivisionError: a planted bug" in outcome.failure.message
+
+
+def test_running_out_of_memory_is_told_apart(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(*arguments: object, **options: object) -> None:
+        torch.empty(2**60)
+
+    monkeypatch.setattr(worker, "evaluate_loss", hungry)
+    outcome = run_job(job)
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "out_of_memory"
+
+
+def test_a_latency_job_needs_no_data(job: Job) -> None:
+    outcome = run_job(dataclasses.replace(job, kind="latency", data=dataclasses.replace(job.data, folder="nowhere")))
+    assert outcome.scores["latency"].unit == "ms/token"
+    assert outcome.scores["prefill_latency"].value > 0
+    assert any(name.startswith("latency ") for name in outcome.checks)
+
+
+def test_what_is_no_job_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str], job: Job) -> None:
+    for content in ("{", "[]", '{"kind": "train"}', json.dumps({**to_json(job), "kind": "dance"})):
+        (tmp_path / "job.json").write_text(content)
+        assert worker.main([str(tmp_path / "job.json")]) == 2
+        message = capsys.readouterr().err
+        assert "not a job" in message
+        assert message.count("\n") == 1
+
+
+def test_speed_is_measured_without_data(job: Job) -> None:
+    assert 0 < worker.measure_speed(dataclasses.replace(job, data=dataclasses.replace(job.data, folder="")), seconds=0.05) < 1
