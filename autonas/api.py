@@ -45,7 +45,7 @@ def search(
 
     The study is kept in `out`/`study` (default: trials/ and the space's name); `resume` goes on with it. `storage` is any
     Optuna storage URL to use instead of the embedded ledger. `threads` of a trial are 1 unless given: a second one makes small
-    models at most 1.6 times as fast on a quiet machine, and forty times as slow on a busy one.
+    models at most 1.7 times as fast on a quiet machine, and up to 25 times as slow on a busy one.
 
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.

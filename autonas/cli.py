@@ -148,7 +148,7 @@ def _add_runs(command: Command) -> None:
     generate.add_argument("--seed", type=int, default=0, metavar="S")
     generate.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
     generate.add_argument("--json", action="store_true", help="print prompt and completion as JSON, not streamed")
-    generate.add_argument("--out", default="trials", metavar="DIR", help="where studies are kept, for STUDY:TRIAL")
+    _study_options(generate)
 
     latency = command("latency", "runs", "time an architecture on this machine", "autonas latency --spec arch.yaml --json")
     latency.add_argument("--spec", required=True, metavar="FILE")
@@ -186,7 +186,9 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _study_options(parser: argparse.ArgumentParser, out_name: str = "--out") -> None:
-    parser.add_argument("--storage", metavar="URL", default=os.environ.get("AUTONAS_STORAGE"), help="an Optuna storage URL")
+    parser.add_argument(
+        "--storage", metavar="URL", default=os.environ.get("AUTONAS_STORAGE") or None, help="an Optuna storage URL"
+    )
     parser.add_argument(out_name, dest="out", default="trials", metavar="DIR", help="where studies are kept (default: trials)")
 
 

@@ -112,6 +112,11 @@ class Ledger:
         """Give the storage's connections back. What was written stays; the ledger is of no use afterwards."""
         _dispose(self._storage)
 
+    def discard(self) -> None:
+        """Delete the whole study."""
+        with _translated(self.name):
+            self._storage.delete_study(self._study_id)
+
     def set_attribute(self, key: str, value: Any) -> None:
         """Remember a fact of the study as a whole, as JSON values."""
         assert key != "autonas"
@@ -366,6 +371,22 @@ class _ProcessLock:
         assert self._file is not None
         self._file.close()
         self._file = None
+
+
+def study_names(out: Path, url: str | None) -> list[str]:
+    """The studies of autonas in the storage, or else in the folders of `out`, by name.
+
+    Raises:
+        StorageError: the storage cannot be reached or read.
+    """
+    if url is None:
+        return sorted(path.parent.name for path in out.glob(f"*/{JOURNAL}"))
+    with _translated(url):
+        storage = _open_url(url)
+        try:
+            return sorted(s.study_name for s in storage.get_all_studies() if "autonas" in s.user_attrs)
+        finally:
+            _dispose(storage)
 
 
 @contextlib.contextmanager

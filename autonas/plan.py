@@ -1,7 +1,8 @@
-"""What a study will cost, before anything is spent: its space, its sizes, its time on this machine."""
+"""What a study will cost before anything is spent, and what it will still cost while it runs."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,8 +12,9 @@ from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset
 from autonas.objective import OBJECTIVES
 from autonas.policy import calibration, forecast
-from autonas.policy.policy import Policy
+from autonas.policy.policy import Policy, begun
 from autonas.recipe import Recipe
+from autonas.trial import StudyRecord
 
 _LATENCY_S = 3.0  # one measurement by the protocol of evaluation/latency.py, when the machine is quiet
 
@@ -121,3 +123,51 @@ def _warnings(recipe: Recipe, rungs: list[dict[str, Any]], seconds: float, limit
     if sampled:
         found.append(f"{', '.join(sampled)} will be judged by truncated runs, which favour values near zero")
     return found
+
+
+def remaining_seconds(
+    study: StudyRecord, recipe: Recipe, policy: Policy, *, trials: int | None = None, repeats: int | None = None
+) -> float | None:
+    """How long a study still takes, by what it has taken so far; None if nothing has been trained yet.
+
+    `trials` and `repeats` (those still to come) are the recipe's unless given.
+    """
+    fitted = forecast.fit([*_calibration_observations(study), *forecast.observations(study)])
+    if fitted is None:
+        return None
+    search = recipe.search
+    typical = _typical_spec(recipe)
+    at_rung = [0] * len(policy.rungs)
+    for trial in study.trials:
+        if trial.state == "live" and trial.repeat_of is None and len(trial.rungs) < len(policy.rungs):
+            at_rung[len(trial.rungs)] += 1
+    at_rung[0] += max((search.trials if trials is None else trials) - begun(study), 0)
+    total, arriving = 0.0, at_rung[0]
+    for rung in range(len(policy.rungs)):
+        budget, before = policy.budget(rung), policy.budget(rung - 1).tokens if rung else 0
+        total += arriving * fitted.seconds(typical, budget.tokens - before + budget.cooldown_tokens)
+        # Those scored here, now or earlier, decide how many go on; some have gone on already.
+        scored = sum(len(t.rungs) > rung and t.repeat_of is None for t in study.trials) + arriving
+        gone_on = sum(len(t.rungs) > rung + 1 and t.repeat_of is None for t in study.trials)
+        going_on = min(scored, max(math.ceil(scored / search.reduction_factor), search.min_survivors))
+        arriving = max(going_on - gone_on, 0)
+    if repeats is None:
+        repeats = max(search.repeats - sum(t.repeat_of is not None and bool(t.rungs) for t in study.trials), 0)
+    last = policy.budget(len(policy.rungs) - 1)
+    return total + repeats * fitted.seconds(typical, last.tokens + last.cooldown_tokens)
+
+
+def _typical_spec(recipe: Recipe) -> ArchSpec:
+    """Of the space's legal draws, the one whose training costs nearest to their mean."""
+    specs = calibration.legal_draws(recipe.space, recipe.search.seed)
+    mean = statistics.mean(cost.training_flops_per_token(spec) for spec in specs)
+    return min(specs, key=lambda spec: abs(cost.training_flops_per_token(spec) - mean))
+
+
+def _calibration_observations(study: StudyRecord) -> list[forecast.Observation]:
+    points = (study.attributes.get("calibration") or {}).get("points", [])
+    return [
+        forecast.Observation(spec=ArchSpec.from_dict(p["shape"]), tokens=p["tokens"], seconds=p["seconds"])
+        for p in points
+        if p["val_loss"] is not None
+    ]

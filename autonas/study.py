@@ -6,11 +6,10 @@ import contextlib
 import dataclasses
 import datetime
 import json
-import math
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from autonas import cost, machine, pareto
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset, prepare
 from autonas.engine.base import Engine
-from autonas.errors import InfeasibleArch, StudyError, resource_error
+from autonas.errors import InfeasibleArch, RecipeError, RequestError, StudyError, resource_error
 from autonas.ledger import Ledger, study_lease
 from autonas.objective import OBJECTIVES
-from autonas.policy import calibration, forecast, sampler
+from autonas.plan import remaining_seconds
+from autonas.policy import calibration, sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
 from autonas.recipe import Recipe, difference
 from autonas.space.limits import MEASURED
@@ -65,7 +65,11 @@ def run_study(
     with study_lease(name, folder):
         study = _Study(recipe, engine, name, folder, storage, resume, device, threads, watcher or Watcher())
         with contextlib.closing(study.ledger):
-            study.search()
+            try:
+                study.search()
+            except RequestError:
+                study.forget_if_blank()
+                raise
             return study.ledger.read()
 
 
@@ -86,6 +90,11 @@ class _Study:
     ) -> None:
         self.engine, self.name, self.folder, self.watcher = engine, name, folder, watcher
         self.device, self.threads = device, threads
+        if recipe.training.schedule != "wsd":
+            raise RecipeError(
+                f"training.schedule is {recipe.training.schedule}, which has no stable trunk to go on from: "
+                "a search needs wsd; cosine is for `autonas train`."
+            )
         if resume:
             self.ledger = Ledger.open(name, folder, storage)
             _check_same_recipe(name, self.ledger, recipe)
@@ -182,6 +191,13 @@ class _Study:
         )
         self.watcher.say(f"learning rate: {choice.note}")
         return dataclasses.replace(training, learning_rate=choice.rate)
+
+    def forget_if_blank(self) -> None:
+        """Delete a study in which nothing was trained yet: a mistake corrected should not need another name."""
+        study = self.ledger.read()
+        trained = any(trial.rungs or trial.state == "failed" for trial in study.trials)
+        if not trained and not (study.attributes.get("calibration") or {}).get("points"):
+            self.ledger.discard()
 
     # Searching
 
@@ -419,60 +435,23 @@ def exact_scores(spec: ArchSpec) -> dict[str, Score]:
     }
 
 
-def remaining_seconds(
-    study: StudyRecord, recipe: Recipe, policy: Policy, *, trials: int | None = None, repeats: int | None = None
-) -> float | None:
-    """How long a study still takes, by what it has taken so far; None if nothing has been trained yet.
-
-    `trials` and `repeats` (those still to come) are the recipe's unless given.
-    """
-    fitted = forecast.fit([*_calibration_observations(study), *forecast.observations(study)])
-    if fitted is None:
-        return None
-    search = recipe.search
-    typical = _typical_spec(recipe)
-    at_rung = [0] * len(policy.rungs)
-    for trial in study.trials:
-        if trial.state == "live" and trial.repeat_of is None and len(trial.rungs) < len(policy.rungs):
-            at_rung[len(trial.rungs)] += 1
-    at_rung[0] += max((search.trials if trials is None else trials) - begun(study), 0)
-    total, arriving = 0.0, at_rung[0]
-    for rung in range(len(policy.rungs)):
-        budget, before = policy.budget(rung), policy.budget(rung - 1).tokens if rung else 0
-        total += arriving * fitted.seconds(typical, budget.tokens - before + budget.cooldown_tokens)
-        # Those scored here, now or earlier, decide how many go on; some have gone on already.
-        scored = sum(len(t.rungs) > rung and t.repeat_of is None for t in study.trials) + arriving
-        gone_on = sum(len(t.rungs) > rung + 1 and t.repeat_of is None for t in study.trials)
-        going_on = min(scored, max(math.ceil(scored / search.reduction_factor), search.min_survivors))
-        arriving = max(going_on - gone_on, 0)
-    if repeats is None:
-        repeats = max(search.repeats - sum(t.repeat_of is not None and bool(t.rungs) for t in study.trials), 0)
-    last = policy.budget(len(policy.rungs) - 1)
-    return total + repeats * fitted.seconds(typical, last.tokens + last.cooldown_tokens)
-
-
-def _typical_spec(recipe: Recipe) -> ArchSpec:
-    """Of the space's legal draws, the one whose training costs nearest to their mean."""
-    specs = calibration.legal_draws(recipe.space, recipe.search.seed)
-    mean = statistics.mean(cost.training_flops_per_token(spec) for spec in specs)
-    return min(specs, key=lambda spec: abs(cost.training_flops_per_token(spec) - mean))
-
-
-def _calibration_observations(study: StudyRecord) -> list[forecast.Observation]:
-    points = (study.attributes.get("calibration") or {}).get("points", [])
-    return [
-        forecast.Observation(spec=ArchSpec.from_dict(p["shape"]), tokens=p["tokens"], seconds=p["seconds"])
-        for p in points
-        if p["val_loss"] is not None
-    ]
-
-
 def front_numbers(study: StudyRecord) -> list[int]:
-    """The complete trials (declared repeats left out) that no other complete trial dominates, by their scores as measured."""
-    names = study.recipe["objectives"]
+    """The complete trials (declared repeats left out) that no other dominates, by the means over their seeds."""
     done = [trial for trial in study.trials if trial.state == "complete" and trial.repeat_of is None]
-    rows = [[score.value for name in names if (score := t.score(name, len(t.rungs) - 1)) is not None] for t in done]
+    seeds = {trial.number: [trial] for trial in done}
+    for trial in study.trials:
+        if trial.state == "complete" and trial.repeat_of in seeds:
+            seeds[trial.repeat_of].append(trial)
+    rows = [[_mean_over_seeds(name, seeds[trial.number]) for name in study.recipe["objectives"]] for trial in done]
     return [trial.number for trial, on_front in zip(done, pareto.non_dominated(rows), strict=True) if on_front]
+
+
+def _mean_over_seeds(name: str, trials: Sequence[TrialRecord]) -> float:
+    # What is known before training is the original's: its repeats have the same architecture.
+    if OBJECTIVES[name].before_training:
+        trials = trials[:1]
+    scores = [trial.score(name, len(trial.rungs) - 1) for trial in trials]
+    return statistics.mean(score.value for score in scores if score is not None)
 
 
 def clean_checkpoints(study: StudyRecord, folder: Path) -> int:

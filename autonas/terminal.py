@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autonas.engine.base import JobProgress
+from autonas.plan import remaining_seconds
+from autonas.policy.policy import Policy
 from autonas.recipe import Recipe
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
@@ -35,7 +37,8 @@ class StudyDisplay:
         self._progress: JobProgress | None = None
         self._begun = self._drawn = time.monotonic()
         self._ended = 0
-        self.remaining_s: float | None = None
+        self._remaining_s: float | None = None
+        self._policy = Policy(recipe.space, recipe.search, recipe.objectives)
 
     def __enter__(self) -> StudyDisplay:
         if sys.stderr.isatty() and not self._quiet:
@@ -66,6 +69,8 @@ class StudyDisplay:
             points = build_report(study).hypervolume if ended else ()
             self._hypervolume = points[-1].value if points else 0.0
         before, self._study = self._study, study
+        if self._live is not None:
+            self._remaining_s = remaining_seconds(study, self._recipe, self._policy)
         if self._live is None and not self._quiet:
             for line in _news(before, study):
                 print(f"autonas: {line}", file=sys.stderr, flush=True)  # noqa: T201
@@ -85,8 +90,8 @@ class StudyDisplay:
     def _render(self) -> Group:
         head = Text(f"{self._name}  ", style="bold")
         head.append(f"{duration_text(time.monotonic() - self._begun)} so far", style="dim")
-        if self.remaining_s is not None:
-            head.append(f", about {duration_text(self.remaining_s)} left", style="dim")
+        if self._remaining_s is not None:
+            head.append(f", about {duration_text(self._remaining_s)} left", style="dim")
         parts: list[Text | Table] = [head]
         if self._study is not None:
             parts.append(self._table(self._study))

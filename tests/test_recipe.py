@@ -56,7 +56,7 @@ def test_every_shipped_space_loads_and_is_its_own_resolution(path: Path, tmp_pat
 def test_the_quickstart_is_what_it_promises() -> None:
     recipe = load_recipe("quickstart")
     assert (recipe.space.vocab_size, recipe.space.context_length, recipe.training.batch_tokens) == (2048, 256, 1024)
-    assert recipe.search.rungs == (256_000, 1_000_000)
+    assert recipe.search.rungs == (128_000, 768_000)
     assert recipe.search.trials >= 12
     assert recipe.space.horizon_bound == ()
     assert set(recipe.objectives) == {"val_loss", "params", "latency", "collapse_rate"}

@@ -18,7 +18,8 @@ import pytest
 import autonas
 from autonas.api import read_recipe
 from autonas.engine.inline import InlineEngine
-from autonas.errors import StudyError
+from autonas.errors import DeviceError, RecipeError, StudyError
+from autonas.ledger import study_names
 from autonas.policy.policy import begun
 from autonas.study import Watcher, clean_checkpoints, front_numbers, run_study
 from autonas.trial import Failure, Job, Outcome, StudyRecord
@@ -360,3 +361,41 @@ def test_twenty_random_kills_lose_and_double_nothing(tmp_path: Path, code_corpus
     assert essence(killed) == essence(whole)
     stable = ("chosen", "regret", "note", "at_edge")
     assert [killed.attributes["calibration"][k] for k in stable] == [whole.attributes["calibration"][k] for k in stable]
+
+
+def test_without_early_stopping_every_trial_is_scored_at_the_last_rung_only(search: Search) -> None:
+    study = search(changes={"budget": {"trials": 3, "rungs": ["3K", "12K"], "scheduler": "full", "repeats": 0}})
+    trained = [trial for trial in study.trials if trial.rungs]
+    assert len(trained) == 3
+    assert all(len(trial.rungs) == 1 and trial.rungs[0].tokens >= 14_400 for trial in trained)
+    assert front_numbers(study)
+
+
+def test_a_schedule_without_a_trunk_is_refused_and_leaves_no_study(search: Search, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"training\.schedule is cosine.*needs wsd"):
+        search(changes={"training": {"schedule": "cosine"}})
+    assert not (tmp_path / "trials" / "small" / "ledger.journal").exists()
+
+
+def test_a_study_that_could_not_begin_does_not_take_its_name(search: Search) -> None:
+    with pytest.raises(DeviceError, match="toaster"):
+        search(
+            device="toaster",
+            changes={"budget": {"trials": 1, "rungs": ["3K"], "repeats": 0}, "objectives": ["val_loss", "params"]},
+        )
+    assert begun(search(changes={"budget": {"trials": 1, "rungs": ["3K"], "repeats": 0}})) == 1
+
+
+def test_the_front_is_by_the_means_over_seeds(finished: tuple[StudyRecord, Path]) -> None:
+    study, _ = finished
+    from autonas.reporting.front import build_report
+
+    assert sorted(front_numbers(study)) == sorted(standing.number for standing in build_report(study).front)
+
+
+def test_studies_of_a_storage_are_listed(search: Search, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    search("one", storage=url, changes={"budget": {"trials": 1, "rungs": ["3K"], "repeats": 0}})
+    assert study_names(tmp_path, url) == ["one"]
+    assert study_names(tmp_path, None) == []
+    assert autonas.read_study("one", storage=url, out=tmp_path).name == "one"

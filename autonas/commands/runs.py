@@ -115,7 +115,7 @@ def _load_trial(name: str, number: int, options: argparse.Namespace) -> Any:
     from autonas.recipe import Recipe
     from autonas.training.checkpoint import load_model
 
-    study = read_study(name, out=options.out)
+    study = read_study(name, storage=options.storage, out=options.out)
     weights = study_folder(name, options.out) / "checkpoints" / f"{number:05d}" / "cooled.safetensors"
     if not weights.exists():
         kept = sorted(path.parent.name.lstrip("0") or "0" for path in weights.parent.parent.glob("*/cooled.safetensors"))
@@ -135,9 +135,12 @@ def latency(options: argparse.Namespace) -> int:
     from autonas.reporting.quantities import score_text
     from autonas.trial import LatencySettings
 
-    settings = (
-        LatencySettings() if options.space is None else dataclasses.replace(read_recipe(options.space).latency, table=None)
-    )
+    settings = LatencySettings()
+    defaults: dict[str, Any] = {}
+    if options.space is not None:
+        recipe = read_recipe(options.space)
+        settings = dataclasses.replace(recipe.latency, table=None)
+        defaults = {"vocab_size": recipe.space.vocab_size, "context_length": recipe.space.context_length}
     given = {
         name: getattr(options, name)
         for name in ("device", "dtype", "threads", "batch", "context")
@@ -146,7 +149,7 @@ def latency(options: argparse.Namespace) -> int:
     if given.get("dtype", "auto") not in ("auto", "float32", "bfloat16"):
         raise RequestError(f"--dtype {given['dtype']!r}: choose auto, float32 or bfloat16")
     settings = dataclasses.replace(settings, **given)
-    spec = _read_spec(options.spec, {})
+    spec = _read_spec(options.spec, defaults)
     result = measure_latency(spec, settings, note)
     if options.json:
         print_json(table_entry(spec, result))

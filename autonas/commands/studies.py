@@ -13,13 +13,13 @@ from autonas.trial import StudyRecord
 
 def _studies(options: argparse.Namespace) -> list[str]:
     """The named study, or every study in the folder."""
-    from autonas.ledger import JOURNAL
+    from autonas.ledger import study_names
 
     if options.study:
         return [options.study]
-    found = sorted(path.parent.name for path in Path(options.out).glob(f"*/{JOURNAL}"))
+    found = study_names(Path(options.out), options.storage)
     if not found:
-        raise StudyError(f"there is no study in {options.out}. Start one with `autonas search`.")
+        raise StudyError(f"there is no study in {options.storage or options.out}. Start one with `autonas search`.")
     return found
 
 
@@ -36,10 +36,11 @@ def status(options: argparse.Namespace) -> int:
 
 
 def _status_of(study: StudyRecord) -> dict[str, Any]:
+    from autonas.plan import remaining_seconds
     from autonas.policy.policy import Policy, begun
     from autonas.recipe import Recipe
     from autonas.reporting.front import build_report
-    from autonas.study import remaining_seconds, study_status
+    from autonas.study import study_status
 
     recipe = Recipe.from_resolved(study.recipe)
     closed = study.attributes.get("closed")

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from autonas.data.dataset import Dataset
+from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import DocumentLosses, EvaluationSettings, Score
@@ -129,15 +130,3 @@ def paired_difference(a: DocumentLosses, b: DocumentLosses) -> tuple[float, floa
     """
     assert a.tokens == b.tokens and a.bytes == b.bytes, "two trials are paired on the same documents only"
     return ratio_estimate(np.array(a.nats) - np.array(b.nats), np.array(a.tokens))
-
-
-def t_quantile(freedom: int) -> float:
-    """The 97.5 % point of Student's t, to 1 % from 3 degrees of freedom on (Abramowitz & Stegun 26.7.5)."""
-    exact = {1: 12.706, 2: 4.303, 3: 3.182}
-    if freedom in exact:
-        return exact[freedom]
-    z = 1.959964
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3

@@ -49,11 +49,13 @@ def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int
             f"the first rung has {rungs[0]:,} tokens and one batch {batch_tokens:,}; write a smaller batch_tokens"
         )
     max_hours = section.get("max_hours")
+    scheduler = section.one_of("scheduler", "pareto", options_of(SearchSettings, "scheduler"))
     search = SearchSettings(
         trials=section.need("trials", "write how many to train, such as 64").whole(least=1, most=10**6),
-        rungs=rungs,
+        # Without early stopping nothing is decided at the lower rungs, so nothing is scored there.
+        rungs=rungs[-1:] if scheduler == "full" else rungs,
         cooldown_share=section.number("cooldown", 0.2, above=0.0, most=1.0),
-        scheduler=typing.cast(Any, section.one_of("scheduler", "pareto", options_of(SearchSettings, "scheduler"))),
+        scheduler=typing.cast(Any, scheduler),
         reduction_factor=section.number("reduction_factor", 3.0, above=1.0, most=1000.0),
         min_survivors=section.whole("min_survivors", 4, least=1, most=10**6),
         repeats=section.whole("repeats", 2, most=1000),

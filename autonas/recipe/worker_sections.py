@@ -12,7 +12,7 @@ from autonas.recipe.fields import fields_of, options_of, read_file, renamed
 from autonas.space.node import Section
 from autonas.trial import EvaluationSettings, LatencySettings, TrainingSettings, to_json
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,2})?")
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
 _RENAMED = {"warmup_tokens": "warmup"}
 
 
@@ -66,7 +66,7 @@ def read_latency(root: Section, context_length: int, at_edge: bool) -> LatencySe
     default = LatencySettings()
     device = section.get("device")
     if device is not None and not _DEVICE.fullmatch(device.text()):
-        raise device.complaint(f"is {device.shown}, an unknown device; write auto, cpu, cuda, cuda:0 or mps")
+        raise device.complaint(f"is {device.shown}, an unknown device; write auto, cpu, cuda or cuda:0")
     return LatencySettings(
         runtime=typing.cast(Any, section.one_of("runtime", default.runtime, options_of(LatencySettings, "runtime"))),
         device=default.device if device is None else device.text(),

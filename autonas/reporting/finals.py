@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from autonas.evaluation.intervals import t_quantile
 from autonas.objective import OBJECTIVES
 from autonas.reporting.quantities import half_width
 from autonas.reporting.report import FinalTrial, SeedNoise
@@ -125,7 +126,11 @@ def _mean_score(name: str, runs: Sequence[TrialRecord], rung: int) -> Score:
     # Each side's errors are independent and add in squares (MOVER: Zou & Donner 2008).
     below = math.sqrt(math.fsum((score.value - score.low) ** 2 for score in found)) / count
     above = math.sqrt(math.fsum((score.high - score.value) ** 2 for score in found)) / count
-    observations = None if any(score.n is None for score in found) else sum(score.n or 0 for score in found)
+    # Runs share their validation documents, and each has samples of its own.
+    shared = name in _LOSSES
+    observations = (
+        None if any(score.n is None for score in found) else sum(score.n or 0 for score in found[: 1 if shared else None])
+    )
     notes = dict.fromkeys(score.note for score in found if score.note)
     return Score(
         value=value,
@@ -143,8 +148,19 @@ def _with_noise(name: str, scores: Mapping[str, Score], trial: FinalTrial, noise
     # Bits per byte is val_loss in another unit, so seed noise scales with it.
     scale = score.value / scores["val_loss"].value if scores["val_loss"].value else 1.0
     seed_error = noise.deviation * scale / math.sqrt(trial.seeds)
-    reach = Z95 * math.hypot(evaluation_error(name, score, trial), seed_error)
+    of_documents = evaluation_error(name, score, trial)
+    reach = t_quantile(_joint_freedom(of_documents, trial, seed_error, noise)) * math.hypot(of_documents, seed_error)
     return dataclasses.replace(score, low=score.value - reach, high=score.value + reach)
+
+
+def _joint_freedom(of_documents: float, trial: FinalTrial, of_seeds: float, noise: SeedNoise) -> float:
+    """Degrees of freedom of the sum of two estimated variances (Welch 1947, Satterthwaite 1946)."""
+    documents = trial.outcome.documents
+    parts = [(of_seeds, noise.degrees_of_freedom)]
+    if documents is not None:
+        parts.append((of_documents, max(len(documents.tokens) - 1, 1)))
+    total = sum(error**2 for error, _ in parts)
+    return math.inf if total == 0 else total**2 / sum(error**4 / freedom for error, freedom in parts)
 
 
 def evaluation_error(name: str, score: Score, trial: FinalTrial) -> float:

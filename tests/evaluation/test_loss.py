@@ -9,6 +9,7 @@ import torch
 
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset
+from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.loss import (
     document_nats,
     evaluate_loss,
@@ -16,7 +17,6 @@ from autonas.evaluation.loss import (
     merge_documents,
     paired_difference,
     ratio_estimate,
-    t_quantile,
 )
 from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, build_model

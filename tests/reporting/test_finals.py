@@ -86,9 +86,11 @@ def test_seed_noise_widens_a_loss_interval_and_more_seeds_narrow_it() -> None:
     one = next(trial for trial in finals(once) if trial.number == number)
     documents = one.outcome.documents
     assert documents is not None
-    evaluation = Z95 * clustered_error(np.array(documents.nats), np.array(documents.tokens, dtype=float))
+    evaluation = clustered_error(np.array(documents.nats), np.array(documents.tokens, dtype=float))
+    both = math.hypot(evaluation, PRIOR_DEVIATION)
+    freedom = both**4 / (evaluation**4 / (len(documents.tokens) - 1) + PRIOR_DEVIATION**4 / PRIOR_DEGREES_OF_FREEDOM)
     score = one.scores["val_loss"]
-    assert score.high - score.value == pytest.approx(math.hypot(evaluation, Z95 * PRIOR_DEVIATION))
+    assert score.high - score.value == pytest.approx(t_quantile(freedom) * both)
     two = next(trial for trial in finals(twice) if trial.number == number)
     nats = np.mean([run.rungs[1].documents.nats for run in two.runs if run.rungs[1].documents], axis=0)
     evaluation = Z95 * clustered_error(nats, np.array(documents.tokens, dtype=float))
