@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autonas.evaluation.intervals import t_quantile
 from autonas.reporting.finals import (
     PRIOR_DEGREES_OF_FREEDOM,
     PRIOR_DEVIATION,
-    Z95,
     clustered_error,
     finals,
     pooled_noise,
@@ -93,9 +93,12 @@ def test_seed_noise_widens_a_loss_interval_and_more_seeds_narrow_it() -> None:
     assert score.high - score.value == pytest.approx(t_quantile(freedom) * both)
     two = next(trial for trial in finals(twice) if trial.number == number)
     nats = np.mean([run.rungs[1].documents.nats for run in two.runs if run.rungs[1].documents], axis=0)
-    evaluation = Z95 * clustered_error(nats, np.array(documents.tokens, dtype=float))
-    seeds = Z95 * seed_noise(finals(twice)).deviation / math.sqrt(2)
-    assert two.scores["val_loss"].high - two.scores["val_loss"].value == pytest.approx(math.hypot(evaluation, seeds))
+    evaluation = clustered_error(nats, np.array(documents.tokens, dtype=float))
+    noise = seed_noise(finals(twice))
+    seeds = noise.deviation / math.sqrt(2)
+    both = math.hypot(evaluation, seeds)
+    freedom = both**4 / (evaluation**4 / (len(documents.tokens) - 1) + seeds**4 / noise.degrees_of_freedom)
+    assert two.scores["val_loss"].high - two.scores["val_loss"].value == pytest.approx(t_quantile(freedom) * both)
 
 
 def test_bits_per_byte_has_the_seed_noise_of_the_loss_in_its_own_unit() -> None:
