@@ -32,7 +32,7 @@ from autonas.trial import Budget, Job, Outcome, Score, StudyRecord, TrainingSett
 
 # A latency job and a calibration point have no trial in the ledger; their names and folders are told apart by these numbers.
 _LATENCY_TRIAL = 90_000
-_CALIBRATION_TRIAL = 95_000
+CALIBRATION_TRIAL = 95_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +163,8 @@ class _Study:
             tokens = settings.tokens
             budget = Budget(rung=0, tokens=tokens, cooldown_tokens=max(1, round(tokens * self.recipe.search.cooldown_share)))
             spec = dataclasses.replace(point.spec, learning_rate=point.rate)
-            outcome = self._run_alone(self._job("train", _CALIBRATION_TRIAL + number, spec, budget, objectives=("val_loss",)))
-            shutil.rmtree(self.folder / "checkpoints" / f"{_CALIBRATION_TRIAL + number:05d}", ignore_errors=True)
+            outcome = self._run_alone(self._job("train", CALIBRATION_TRIAL + number, spec, budget, objectives=("val_loss",)))
+            shutil.rmtree(self.folder / "checkpoints" / f"{CALIBRATION_TRIAL + number:05d}", ignore_errors=True)
             loss = outcome.scores["val_loss"].value if outcome.ok else None
             done.append(
                 {

@@ -17,6 +17,7 @@ from autonas.policy.policy import Policy
 from autonas.recipe import Recipe
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
+from autonas.study import CALIBRATION_TRIAL
 from autonas.trial import StudyRecord
 
 _NUM_LINES = 4
@@ -121,14 +122,14 @@ class StudyDisplay:
         return table
 
     def _bar(self, progress: JobProgress) -> Text:
-        rungs = self._recipe.search.rungs
-        target = rungs[progress.rung] * (1 + self._recipe.search.cooldown_share) if progress.rung < len(rungs) else 1.0
-        share = min(progress.tokens / target, 1.0)
+        calibrating = progress.trial >= CALIBRATION_TRIAL
+        tokens = self._recipe.calibration.tokens if calibrating else self._recipe.search.rungs[progress.rung]
+        share = min(progress.tokens / (tokens * (1 + self._recipe.search.cooldown_share)), 1.0)
         width = 24
         filled = round(share * width)
-        what = f"trial {progress.trial}" if progress.trial < 90_000 else "calibration"
+        what = "calibration" if calibrating else f"trial {progress.trial}, rung {progress.rung}"
         return Text(
-            f"{what}, rung {progress.rung}  {'━' * filled}{'·' * (width - filled)}  {tokens_text(progress.tokens)} tokens  "
+            f"{what}  {'━' * filled}{'·' * (width - filled)}  {tokens_text(progress.tokens)} tokens  "
             f"loss {progress.loss:.3f}  {scaled_text(progress.tokens_per_s)} tokens/s",
             no_wrap=True,
             overflow="ellipsis",
