@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from autonas.arch import ArchSpec
 from autonas.engine.base import OnProgress
 from autonas.engine.inline import InlineEngine
-from autonas.errors import StudyError
+from autonas.errors import RequestError, StudyError
 from autonas.ledger import Ledger
 from autonas.machine import resolve_threads
 from autonas.recipe import Recipe, load_recipe
@@ -50,7 +50,10 @@ def search(
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
     """
-    recipe = space if isinstance(space, Recipe) else read_recipe(space, trials, max_hours, sampler, seed)
+    overrides = (trials, max_hours, sampler, seed)
+    if isinstance(space, Recipe) and any(value is not None for value in overrides):
+        raise RequestError("search: a Recipe has its trials, max_hours, sampler and seed; give them to load_recipe")
+    recipe = space if isinstance(space, Recipe) else read_recipe(space, *overrides)
     name = study or recipe.name
     return run_study(
         recipe,

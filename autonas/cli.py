@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import importlib
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -209,14 +212,17 @@ def _hours(text: str) -> float:
 
 
 def _search_again(options: argparse.Namespace) -> str:
-    parts = ["autonas search --space", options.space]
-    parts += ["--study", options.study] if options.study else []
-    parts += ["--storage", "…"] if options.storage else []
+    """The command that goes on with an interrupted search; the storage is left out, since its URL may hold a password."""
+    parts = ["autonas", "search", "--space", options.space]
+    for flag in ("study", "trials", "max_hours", "sampler", "seed", "threads"):
+        if getattr(options, flag) is not None:
+            parts += [f"--{flag.replace('_', '-')}", str(getattr(options, flag))]
     parts += ["--out", options.out] if options.out != "trials" else []
-    for flag in ("trials", "max_hours", "sampler", "seed"):
-        value = getattr(options, flag)
-        parts += [f"--{flag.replace('_', '-')}", str(value)] if value is not None else []
-    return " ".join([*parts, "--resume"])
+    parts += ["--device", options.device] if options.device != "auto" else []
+    # An embedded study that was interrupted before its ledger was written has nothing to go on with.
+    name = options.study or Path(options.space).stem
+    begun = options.storage is not None or any(Path(options.out).glob(f"{glob.escape(name)}/*.journal"))
+    return shlex.join(parts) + (" --storage URL" if options.storage else "") + (" --resume" if begun else "")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ AutonasError
 │   ├── CheckpointError   a checkpoint is missing, corrupt or of another architecture
 │   ├── DeviceError       a device or number format that this machine does not have
 │   └── ResourceError     no space left, no permission
-└── TrialFailure          a job ended badly; `.kind` says how. Becomes a `Failure` value and never leaves a worker
+└── TrialFailure          a job ended badly; `.kind` says how. The worker makes a `Failure` of it, unless preempted
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import errno
 import os
 from typing import Literal, get_args
 
-FailureKind = Literal["nan", "diverged", "out_of_memory", "timeout", "preempted", "leak", "checkpoint", "error"]
+FailureKind = Literal["nan", "diverged", "out_of_memory", "timeout", "preempted", "leak", "error"]
 FAILURE_KINDS: tuple[FailureKind, ...] = get_args(FailureKind)
 
 

@@ -46,8 +46,9 @@ class Ledger:
         StorageError: the storage cannot be reached, read or written.
     """
 
-    def __init__(self, storage: BaseStorage, study_id: int, name: str, repaired: str = "") -> None:
+    def __init__(self, storage: BaseStorage, study_id: int, name: str, repaired: str = "", journal: Path | None = None) -> None:
         self._storage = storage
+        self._journal = journal
         self._study_id = study_id
         self._ended: dict[int, TrialRecord] = {}
         self.name = name
@@ -67,7 +68,7 @@ class Ledger:
                 storage.set_study_system_attr(study_id, "study:metric_names", list(objectives))
                 # Last and as one record: a study without it was cut off while it was being created, and can be taken over.
                 storage.set_study_user_attr(study_id, "autonas", {"format": _FORMAT, "recipe": dict(recipe)})
-        return cls(storage, study_id, name, repaired)
+        return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
 
     @classmethod
     def open(cls, name: str, folder: Path, url: str | None) -> Ledger:
@@ -83,7 +84,7 @@ class Ledger:
                 mark = storage.get_study_user_attrs(study_id).get("autonas")
                 if not isinstance(mark, dict) or mark.get("format") != _FORMAT:
                     raise StudyError(f"the study {name!r} in {url or folder} was not written by this version of autonas.")
-        return cls(storage, study_id, name, repaired)
+        return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
 
     def read(self) -> StudyRecord:
         """Everything that is known of the study."""
@@ -113,9 +114,11 @@ class Ledger:
         _dispose(self._storage)
 
     def discard(self) -> None:
-        """Delete the whole study."""
+        """Delete the whole study; its embedded journal too, which holds nothing else."""
         with _translated(self.name):
             self._storage.delete_study(self._study_id)
+            if self._journal is not None:
+                self._journal.unlink(missing_ok=True)
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Remember a fact of the study as a whole, as JSON values."""
@@ -239,14 +242,15 @@ def _num_rungs(trial: FrozenTrial) -> int:
 
 def _record(trial: FrozenTrial) -> TrialRecord:
     attributes = trial.user_attrs
-    failure = from_json(Failure, attributes["failure"]) if attributes.get("failure") else None
+    # Written before the state: a crash between the two leaves one that did not come to count.
+    failure = from_json(Failure, attributes["failure"]) if trial.state == TrialState.FAIL else None
     state = _STATES[trial.state]
     if trial.state == TrialState.PRUNED and "rule" in attributes:
         state = "infeasible"
     rungs = tuple(from_json(Outcome, attributes[f"rung:{rung}"]) for rung in range(_num_rungs(trial)))
-    reason = attributes.get("reason", "")
+    reason = ""
     if state == "infeasible":
-        reason = f"{attributes['rule']}: {reason}"
+        reason = f"{attributes['rule']}: {attributes['reason']}"
     elif state == "stopped":
         reason = f"stopped at rung {len(rungs) - 1}"
     elif failure is not None:
@@ -380,13 +384,22 @@ def study_names(out: Path, url: str | None) -> list[str]:
         StorageError: the storage cannot be reached or read.
     """
     if url is None:
-        return sorted(path.parent.name for path in out.glob(f"*/{JOURNAL}"))
+        return sorted(path.parent.name for path in out.glob(f"*/{JOURNAL}") if _holds(path.parent))
     with _translated(url):
         storage = _open_url(url)
         try:
             return sorted(s.study_name for s in storage.get_all_studies() if "autonas" in s.user_attrs)
         finally:
             _dispose(storage)
+
+
+def _holds(folder: Path) -> bool:
+    """Whether the folder's journal holds its study; one that was cut off while it was created does not."""
+    try:
+        Ledger.open(folder.name, folder, None).close()
+    except StudyError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from autonas.data.dataset import Dataset
 from autonas.objective import OBJECTIVES
 from autonas.policy import calibration, forecast
 from autonas.policy.policy import Policy, begun
+from autonas.policy.rungs import num_survivors
 from autonas.recipe import Recipe
 from autonas.trial import StudyRecord
 
@@ -72,12 +72,13 @@ def _rungs(recipe: Recipe, specs: Sequence[ArchSpec], fitted: forecast.Forecast,
     """Trials, epochs and seconds of each rung. Evaluation is a forward pass: a third of a training token's work."""
     policy = Policy(recipe.space, recipe.search, recipe.objectives)
     scored_tokens = min(recipe.evaluation.validation_tokens, int(dataset.tokens("validation").shape[0])) // 3
-    trials, before, result = recipe.search.trials, 0, []
-    last = len(policy.rungs) - 1
+    search = recipe.search
+    trials, before, result = search.trials, 0, []
     for rung, tokens in enumerate(policy.rungs):
         cooldown = policy.budget(rung).cooldown_tokens
         each = statistics.mean(fitted.seconds(spec, tokens - before + cooldown + scored_tokens) for spec in specs)
-        count = trials + (recipe.search.repeats if rung == last else 0)
+        # Declared repeats are scored at every rung on their way.
+        count = trials + search.repeats
         result.append(
             {
                 "tokens": tokens,
@@ -89,8 +90,7 @@ def _rungs(recipe: Recipe, specs: Sequence[ArchSpec], fitted: forecast.Forecast,
             }
         )
         before = tokens
-        survivors = max(-(-trials // max(int(recipe.search.reduction_factor), 1)), recipe.search.min_survivors)
-        trials = min(trials, survivors)
+        trials = num_survivors(trials, search.reduction_factor, search.min_survivors)
     return result
 
 
@@ -137,24 +137,21 @@ def remaining_seconds(
         return None
     search = recipe.search
     typical = _typical_spec(recipe)
-    at_rung = [0] * len(policy.rungs)
-    for trial in study.trials:
-        if trial.state == "live" and trial.repeat_of is None and len(trial.rungs) < len(policy.rungs):
-            at_rung[len(trial.rungs)] += 1
-    at_rung[0] += max((search.trials if trials is None else trials) - begun(study), 0)
-    total, arriving = 0.0, at_rung[0]
+    waiting = sum(t.state == "live" and t.repeat_of is None and not t.rungs for t in study.trials)
+    total, arriving = 0.0, waiting + max((search.trials if trials is None else trials) - begun(study), 0)
     for rung in range(len(policy.rungs)):
         budget, before = policy.budget(rung), policy.budget(rung - 1).tokens if rung else 0
         total += arriving * fitted.seconds(typical, budget.tokens - before + budget.cooldown_tokens)
         # Those scored here, now or earlier, decide how many go on; some have gone on already.
         scored = sum(len(t.rungs) > rung and t.repeat_of is None for t in study.trials) + arriving
         gone_on = sum(len(t.rungs) > rung + 1 and t.repeat_of is None for t in study.trials)
-        going_on = min(scored, max(math.ceil(scored / search.reduction_factor), search.min_survivors))
+        going_on = num_survivors(scored, search.reduction_factor, search.min_survivors)
         arriving = max(going_on - gone_on, 0)
     if repeats is None:
         repeats = max(search.repeats - sum(t.repeat_of is not None and bool(t.rungs) for t in study.trials), 0)
-    last = policy.budget(len(policy.rungs) - 1)
-    return total + repeats * fitted.seconds(typical, last.tokens + last.cooldown_tokens)
+    budgets = [policy.budget(rung) for rung in range(len(policy.rungs))]
+    each = budgets[-1].tokens + sum(budget.cooldown_tokens for budget in budgets)
+    return total + repeats * fitted.seconds(typical, each)
 
 
 def _typical_spec(recipe: Recipe) -> ArchSpec:

@@ -7,20 +7,20 @@ import dataclasses
 import datetime
 import json
 import shutil
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from autonas import cost, machine, pareto
+from autonas import machine
 from autonas.arch import ArchSpec
+from autonas.checkpoints import clean_checkpoints
 from autonas.data.dataset import Dataset, prepare
 from autonas.engine.base import Engine
-from autonas.errors import InfeasibleArch, RecipeError, RequestError, StudyError, resource_error
+from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError, resource_error
 from autonas.ledger import Ledger, study_lease
 from autonas.objective import OBJECTIVES
 from autonas.plan import remaining_seconds
@@ -28,11 +28,13 @@ from autonas.policy import calibration, sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
 from autonas.recipe import Recipe, difference
 from autonas.space.limits import MEASURED
-from autonas.trial import Budget, Job, Outcome, Score, StudyRecord, TrainingSettings, TrialRecord, to_json
+from autonas.trial import Budget, Failure, Job, Outcome, Score, StudyRecord, TrainingSettings, TrialRecord, to_json
 
 # A latency job and a calibration point have no trial in the ledger; their names and folders are told apart by these numbers.
 _LATENCY_TRIAL = 90_000
 CALIBRATION_TRIAL = 95_000
+# What a job may take beyond the study's time before it is cut off.
+_GRACE_S, _GRACE_SHARE = 60.0, 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +65,33 @@ def run_study(
         RequestError: anything else that cannot be done as asked.
     """
     with study_lease(name, folder):
-        study = _Study(recipe, engine, name, folder, storage, resume, device, threads, watcher or Watcher())
-        with contextlib.closing(study.ledger):
+        watcher = watcher or Watcher()
+        if recipe.training.schedule != "wsd":
+            raise RecipeError(
+                f"training.schedule is {recipe.training.schedule}, which has no stable trunk to go on from: "
+                "a search needs wsd; cosine is for `autonas train`."
+            )
+        with contextlib.closing(engine), contextlib.ExitStack() as stack:
+            if resume:
+                ledger = stack.enter_context(contextlib.closing(Ledger.open(name, folder, storage)))
+                recipe = _resumed_recipe(ledger, recipe)
+            # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
+            dataset = prepare(recipe.corpus, recipe.tokenizer, say=watcher.say)
+            if resume:
+                _check_same_data(ledger, dataset)
+                ledger.extend_budget(recipe.resolved)
+            else:
+                created = Ledger.create(name, folder, storage, recipe.resolved, recipe.objectives)
+                ledger = stack.enter_context(contextlib.closing(created))
+                _clear(folder)
+            study = _Study(with_vocabulary(recipe, dataset), dataset, engine, ledger, folder, device, threads, watcher)
             try:
                 study.search()
-            except RequestError:
-                study.forget_if_blank()
+            except (DeviceError, RecipeError, InfeasibleArch):
+                if not resume and study.is_blank():
+                    ledger.discard()
                 raise
-            return study.ledger.read()
+            return ledger.read()
 
 
 class _Study:
@@ -79,55 +100,35 @@ class _Study:
     def __init__(
         self,
         recipe: Recipe,
+        dataset: Dataset,
         engine: Engine,
-        name: str,
+        ledger: Ledger,
         folder: Path,
-        storage: str | None,
-        resume: bool,
         device: str,
         threads: int,
         watcher: Watcher,
     ) -> None:
-        self.engine, self.name, self.folder, self.watcher = engine, name, folder, watcher
-        self.device, self.threads = device, threads
-        if recipe.training.schedule != "wsd":
-            raise RecipeError(
-                f"training.schedule is {recipe.training.schedule}, which has no stable trunk to go on from: "
-                "a search needs wsd; cosine is for `autonas train`."
-            )
-        if resume:
-            self.ledger = Ledger.open(name, folder, storage)
-            _check_same_recipe(name, self.ledger, recipe)
-        # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
-        self.dataset = prepare(recipe.corpus, recipe.tokenizer, say=watcher.say)
-        self.recipe = with_vocabulary(recipe, self.dataset)
-        if not resume:
-            self.ledger = Ledger.create(name, folder, storage, recipe.resolved, recipe.objectives)
-        if self.ledger.repaired:
-            watcher.say(self.ledger.repaired)
-        self.policy = Policy(self.recipe.space, self.recipe.search, self.recipe.objectives)
-        self.distributions = sampler.distributions(self.recipe.space)
+        self.recipe, self.dataset, self.engine, self.ledger = recipe, dataset, engine, ledger
+        self.folder, self.device, self.threads, self.watcher = folder, device, threads, watcher
+        self.policy = Policy(recipe.space, recipe.search, recipe.objectives)
+        self.distributions = sampler.distributions(recipe.space)
+        self.training = recipe.training
         self.running: dict[int, Job] = {}
+        known = ledger.read().attributes
         self._started = time.monotonic()
-        self._spent_before = float(self.ledger.read().attributes.get("spent_s", 0.0))
-        self._attempts = int(self.ledger.read().attributes.get("attempts", 0)) + 1
-        self._write_provenance()
-        self.training = self.recipe.training
+        self._spent_before = float(known.get("spent_s", 0.0))
+        self._attempt = int(known.get("attempts", 0)) + 1
+        if ledger.repaired:
+            watcher.say(ledger.repaired)
 
     # Preparing
 
     def _write_provenance(self) -> None:
         study = self.ledger.read()
-        known = study.attributes.get("data")
-        if known is not None and known["fingerprint"] != self.dataset.fingerprint:
-            raise StudyError(
-                f"the corpus of the study {self.name!r} has changed: it was {known['fingerprint']} and is now "
-                f"{self.dataset.fingerprint}. Scores on different data cannot be compared; start another study."
-            )
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         environment = {**machine.environment(), "device": self.device, "threads": self.threads}
         facts = {
-            "attempts": self._attempts,
+            "attempts": self._attempt,
             "environment": environment,
             "data": {"fingerprint": self.dataset.fingerprint, "report": self.dataset.report},
             "started_at": study.attributes.get("started_at", now),
@@ -148,11 +149,11 @@ class _Study:
 
     def _calibrate(self) -> TrainingSettings:
         """The study's base learning rate: as the recipe says, or measured once and then read from the ledger."""
-        settings, training = self.recipe.calibration, self.recipe.training
-        if not settings.enabled:
+        sweep, training = self.recipe.calibration, self.recipe.training
+        if not sweep.enabled:
             return training
         shapes = calibration.calibration_shapes(self.recipe.space, self.recipe.search.seed)
-        points = calibration.points(shapes, settings)
+        points = calibration.points(shapes, sweep)
         known = dict(self.ledger.read().attributes.get("calibration") or {"points": []})
         done: list[dict[str, Any]] = list(known["points"])
         for number, point in enumerate(points[len(done) :], len(done)):
@@ -160,10 +161,12 @@ class _Study:
                 f"calibrating the learning rate: {number + 1} of {len(points)} "
                 f"(layers {point.spec.layers}, width {point.spec.width}, rate {point.rate:g})"
             )
-            tokens = settings.tokens
+            tokens = sweep.tokens
             budget = Budget(rung=0, tokens=tokens, cooldown_tokens=max(1, round(tokens * self.recipe.search.cooldown_share)))
-            spec = dataclasses.replace(point.spec, learning_rate=point.rate)
-            outcome = self._run_alone(self._job("train", CALIBRATION_TRIAL + number, spec, budget, objectives=("val_loss",)))
+            # The rate is a setting here and not part of the spec, whose fingerprint draws the weights: all rates begin alike.
+            job = self._job("train", CALIBRATION_TRIAL + number, point.spec, budget, objectives=("val_loss",))
+            settings = dataclasses.replace(training, learning_rate=point.rate)
+            outcome = self._run_alone(dataclasses.replace(job, training=settings))
             shutil.rmtree(self.folder / "checkpoints" / f"{CALIBRATION_TRIAL + number:05d}", ignore_errors=True)
             loss = outcome.scores["val_loss"].value if outcome.ok else None
             done.append(
@@ -192,17 +195,19 @@ class _Study:
         self.watcher.say(f"learning rate: {choice.note}")
         return dataclasses.replace(training, learning_rate=choice.rate)
 
-    def forget_if_blank(self) -> None:
-        """Delete a study in which nothing was trained yet: a mistake corrected should not need another name."""
+    def is_blank(self) -> bool:
+        """Whether nothing was trained yet: a mistake corrected should not need another name for the study."""
         study = self.ledger.read()
+        points = (study.attributes.get("calibration") or {}).get("points", [])
+        calibrated = any(point["val_loss"] is not None for point in points)
         trained = any(trial.rungs or trial.state == "failed" for trial in study.trials)
-        if not trained and not (study.attributes.get("calibration") or {}).get("points"):
-            self.ledger.discard()
+        return not (calibrated or trained or any(self.folder.glob("checkpoints/*/trunk.safetensors")))
 
     # Searching
 
     def search(self) -> None:
         """Take step after step until the policy says that the study is at its end."""
+        self._write_provenance()
         try:
             self.training = self._calibrate()
             while True:
@@ -218,14 +223,13 @@ class _Study:
                 self.watcher.changed(self.ledger.read())
         finally:
             self._keep_time()
-            self.engine.close()
 
     def _take(self, study: StudyRecord, step: Propose | Train | Stop | Complete) -> None:
         if isinstance(step, Propose):
             self._begin(study, step)
         elif isinstance(step, Train):
             if self._out_of_time():
-                self._stop_all(study)
+                self._give_up(study.trials[step.trial])
             else:
                 self._train(study.trials[step.trial], step.rung)
         elif isinstance(step, Stop):
@@ -235,13 +239,21 @@ class _Study:
             self._complete(study.trials[step.trial])
 
     def _begin(self, study: StudyRecord, step: Propose) -> None:
-        """Screen a candidate by what is cheap to know, cheapest first; what passes begins its training."""
+        """Screen a candidate by what is cheap to know, cheapest first; what passes begins its training.
+
+        A declared repeat passed when its original did, and has the original's exact scores and latency.
+        """
+        if step.repeat_of is not None:
+            original = study.trials[step.repeat_of]
+            assert original.spec is not None
+            self.ledger.begin(original.params, self.distributions, original.spec, original.scores, repeat_of=original.number)
+            return
         space = self.recipe.space
         spec: ArchSpec | None = None
         scores: dict[str, Score] = {}
         try:
             spec = space.decode(step.params)
-            scores = exact_scores(spec)
+            scores = {name: Score.exact(value, OBJECTIVES[name].unit) for name, value in space.price(spec).items()}
             space.screen(spec)
             if self._needs_latency():
                 scores |= self._latency(spec, len(study.trials))
@@ -257,9 +269,7 @@ class _Study:
                 scores=scores,
             )
             return
-        self.ledger.begin(
-            step.params, self.distributions, spec, scores, repeat_of=step.repeat_of, sampler_state=step.sampler_state
-        )
+        self.ledger.begin(step.params, self.distributions, spec, scores, sampler_state=step.sampler_state)
 
     def _needs_latency(self) -> bool:
         measured = any(OBJECTIVES[name].known == "measured" for name in self.recipe.objectives)
@@ -335,9 +345,9 @@ class _Study:
         seed = self.recipe.search.seed
         return Job(
             kind=kind,
-            study=self.name,
+            study=self.ledger.name,
             trial=number,
-            attempt=self._attempts,
+            attempt=self._attempt,
             spec=spec,
             budget=budget,
             seed=sampler.derived_seed(seed, "weights", spec.fingerprint, repeat),
@@ -350,6 +360,7 @@ class _Study:
             folder=str(self.folder),
             device=self.device,
             threads=self.threads,
+            time_limit_s=self._time_limit_s(),
         )
 
     # Time
@@ -362,6 +373,11 @@ class _Study:
     def _limit_s(self) -> float | None:
         hours = self.recipe.search.max_hours
         return None if hours is None else hours * 3600.0
+
+    def _time_limit_s(self) -> float | None:
+        """A job begun in time may end a little late; one that stalls must not keep the study for ever."""
+        limit = self._limit_s()
+        return None if limit is None else max(limit - self.spent_s, 0.0) + max(_GRACE_S, _GRACE_SHARE * limit)
 
     def _out_of_time(self) -> bool:
         limit = self._limit_s()
@@ -377,16 +393,13 @@ class _Study:
         needed = remaining_seconds(study, self.recipe, self.policy, trials=one_more, repeats=repeats)
         return self.spent_s + (needed or 0.0) < limit
 
-    def _stop_all(self, study: StudyRecord) -> None:
-        self.watcher.say("the time is up: trials that have not reached the last rung stop where they are")
-        for trial in study.trials:
-            if trial.state == "live" and trial.number not in self.running:
-                if trial.rungs:
-                    self.ledger.stop(trial.number)
-                    self._free(trial.number)
-                else:
-                    self._train(trial, 0)
-                    self._collect()
+    def _give_up(self, trial: TrialRecord) -> None:
+        """Time is up before this trial could go on: it keeps what it has, or has failed when it has nothing."""
+        if trial.rungs:
+            self.ledger.stop(trial.number)
+        else:
+            self.ledger.fail(trial.number, Failure(kind="timeout", message="the study's time was up before it was trained"))
+        self._free(trial.number)
 
     def _keep_time(self) -> None:
         self.ledger.set_attribute("spent_s", round(self.spent_s, 3))
@@ -422,67 +435,35 @@ def with_vocabulary(recipe: Recipe, dataset: Dataset) -> Recipe:
     return dataclasses.replace(recipe, space=dataclasses.replace(recipe.space, vocab_size=dataset.vocab_size))
 
 
-def exact_scores(spec: ArchSpec) -> dict[str, Score]:
-    """What arithmetic knows of an architecture."""
-    return {
-        "params": Score.exact(cost.count_params(spec), OBJECTIVES["params"].unit),
-        "memory": Score.exact(
-            cost.inference_bytes(spec), OBJECTIVES["memory"].unit, "weights and KV cache at full context, 2 bytes a value"
-        ),
-        "flops": Score.exact(
-            cost.decode_flops_per_token(spec, spec.context_length), OBJECTIVES["flops"].unit, "one token at full context"
-        ),
-    }
-
-
-def front_numbers(study: StudyRecord) -> list[int]:
-    """The complete trials (declared repeats left out) that no other dominates, by the means over their seeds."""
-    done = [trial for trial in study.trials if trial.state == "complete" and trial.repeat_of is None]
-    seeds = {trial.number: [trial] for trial in done}
-    for trial in study.trials:
-        if trial.state == "complete" and trial.repeat_of in seeds:
-            seeds[trial.repeat_of].append(trial)
-    rows = [[_mean_over_seeds(name, seeds[trial.number]) for name in study.recipe["objectives"]] for trial in done]
-    return [trial.number for trial, on_front in zip(done, pareto.non_dominated(rows), strict=True) if on_front]
-
-
-def _mean_over_seeds(name: str, trials: Sequence[TrialRecord]) -> float:
-    # What is known before training is the original's: its repeats have the same architecture.
-    if OBJECTIVES[name].before_training:
-        trials = trials[:1]
-    scores = [trial.score(name, len(trial.rungs) - 1) for trial in trials]
-    return statistics.mean(score.value for score in scores if score is not None)
-
-
-def clean_checkpoints(study: StudyRecord, folder: Path) -> int:
-    """Remove checkpoints that nothing needs: all but those of live, paused and front trials. Returns the bytes freed.
-
-    What a process killed while saving has left behind goes too.
-    """
-    needed = {f"{number:05d}" for number in front_numbers(study)}
-    needed |= {f"{trial.number:05d}" for trial in study.trials if trial.state == "live"}
-    freed = 0
-    root = folder / "checkpoints"
-    for path in sorted(root.iterdir()) if root.is_dir() else ():
-        unneeded = [file for file in path.rglob("*") if path.name not in needed or file.suffix == ".tmp"]
-        freed += sum(file.stat().st_size for file in unneeded)
-        for file in unneeded:
-            file.unlink(missing_ok=True)
-        if path.name not in needed:
-            path.rmdir()
-    return freed
-
-
-def _check_same_recipe(name: str, ledger: Ledger, recipe: Recipe) -> None:
-    """A resumed study may be given more trials, hours or workers; nothing else may differ."""
+def _resumed_recipe(ledger: Ledger, recipe: Recipe) -> Recipe:
+    """The recipe to go on with: a resumed study may be given more trials and other hours; nothing else may differ."""
     stored = Recipe.from_resolved(ledger.read().recipe)
     if stored.fingerprint != recipe.fingerprint:
         changed = difference(stored, recipe)
         raise StudyError(
-            f"the study {name!r} has another recipe: {'; '.join(changed[:5])}. Only trials, hours and workers may change on "
+            f"the study {ledger.name!r} has another recipe: {'; '.join(changed[:5])}. Only trials and hours may change on "
             "--resume; give another --study name for another recipe."
         )
-    ledger.extend_budget(recipe.resolved)
+    if recipe.search.trials >= stored.search.trials:
+        return recipe
+    # Begun with more trials than the file says, by --trials: leaving that out on --resume takes nothing back.
+    budget = {**recipe.resolved["budget"], "trials": stored.search.trials}
+    return Recipe.from_resolved({**recipe.resolved, "budget": budget})
+
+
+def _check_same_data(ledger: Ledger, dataset: Dataset) -> None:
+    known = ledger.read().attributes.get("data")
+    if known is not None and known["fingerprint"] != dataset.fingerprint:
+        raise StudyError(
+            f"the corpus of the study {ledger.name!r} has changed: it was {known['fingerprint']} and is now "
+            f"{dataset.fingerprint}. Scores on different data cannot be compared; start another study."
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what another study of this name left in the folder: its checkpoints are not this one's."""
+    for sub in ("jobs", "outcomes", "checkpoints", "metrics"):
+        shutil.rmtree(folder / sub, ignore_errors=True)
 
 
 def study_status(study: StudyRecord) -> Mapping[str, int]:

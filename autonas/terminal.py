@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -57,7 +58,7 @@ class StudyDisplay:
         """One line of news."""
         if self._live is None:
             if not self._quiet:
-                print(f"autonas: {text}", file=sys.stderr, flush=True)  # noqa: T201
+                _print(text)
             return
         self._lines = [*self._lines, text][-_NUM_LINES:]
         self._redraw(force=True)
@@ -74,7 +75,7 @@ class StudyDisplay:
             self._remaining_s = remaining_seconds(study, self._recipe, self._policy)
         if self._live is None and not self._quiet:
             for line in _news(before, study):
-                print(f"autonas: {line}", file=sys.stderr, flush=True)  # noqa: T201
+                _print(line)
         self._redraw(force=True)
 
     def progress(self, progress: JobProgress) -> None:
@@ -134,6 +135,12 @@ class StudyDisplay:
             no_wrap=True,
             overflow="ellipsis",
         )
+
+
+def _print(line: str) -> None:
+    # A reader that has gone away stops the news and not the search.
+    with contextlib.suppress(BrokenPipeError):
+        print(f"autonas: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _best(study: StudyRecord) -> str:

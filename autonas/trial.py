@@ -171,6 +171,7 @@ class Outcome:
     failure: Failure | None = None
     scores: Mapping[str, Score] = field(default_factory=dict)
     tokens: int = 0  # tokens the scored model was shown, cooldown included
+    new_tokens: int = 0  # of them, those trained by this job, which `seconds` were spent on
     documents: DocumentLosses | None = None
     # "unigram", "bigram": nats per token of models fitted on the same tokens and scored on the same tokens
     baselines: Mapping[str, float] = field(default_factory=dict)

@@ -8,6 +8,7 @@ Needs neither Ray nor Optuna. Everything a job leaves behind lies in its study's
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
 import sys
@@ -18,10 +19,9 @@ from pathlib import Path
 
 import torch
 
-from autonas import cost
 from autonas.data.batches import Windows
 from autonas.data.dataset import Dataset
-from autonas.errors import AutonasError, RequestError, TrialFailure, resource_error
+from autonas.errors import AutonasError, CheckpointError, RequestError, TrialFailure, resource_error
 from autonas.evaluation.baselines import baselines
 from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.latency import measured_latency, resolve_device
@@ -46,7 +46,7 @@ def run_job(job: Job, *, on_progress: OnProgress | None = None, stop: Callable[[
     Raises:
         RequestError: the job cannot be done as asked here, whatever the trial (no data, no device, a full disk, a corrupt
             checkpoint). The trial has not failed and can be tried again.
-        TrialFailure: kind "preempted" only: `stop` said so; what was trained is kept.
+        TrialFailure: kind "preempted" only: `stop` said so; what the last checkpoint holds is kept.
     """
     started = time.monotonic()
     torch.set_num_threads(job.threads)
@@ -102,6 +102,12 @@ def _run_train(job: Job, started: float, on_progress: OnProgress | None, stop: C
     trunk = folder / "trunk.safetensors"
     if trunk.exists():
         load(trunk, state)
+        if state.tokens > state.whole_steps(job.budget.tokens):
+            raise CheckpointError(
+                f"{trunk}: is at {state.tokens:,} tokens, beyond the rung of {job.budget.tokens:,} that is to be scored. "
+                "It belongs to a later rung or to another study; remove it to train this one from its first token."
+            )
+    begun_at = state.tokens
     deadline = None if job.time_limit_s is None else started + job.time_limit_s
     metrics = Metrics(Path(job.folder) / "metrics" / f"{job.trial:05d}.jsonl", job.budget.rung, state.tokens)
 
@@ -113,7 +119,8 @@ def _run_train(job: Job, started: float, on_progress: OnProgress | None, stop: C
     fork = fork_cooldown(state, job.budget.cooldown_tokens)
     _follow(train(fork, stop=stop, deadline=deadline), fork, job.budget.cooldown_tokens, metrics, "cooldown", report)
     save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
-    return _measure(job, started, dataset, fork, metrics, found)
+    outcome = _measure(job, started, dataset, fork, metrics, found)
+    return dataclasses.replace(outcome, new_tokens=fork.tokens - begun_at)
 
 
 def _train_trunk(
@@ -125,7 +132,7 @@ def _train_trunk(
     stop: Callable[[], bool] | None,
     deadline: float | None,
 ) -> None:
-    """Train to the rung's tokens, saving now and then, when interrupted, and at the rung."""
+    """Train to the rung's tokens, saving now and then, and at the rung."""
     saved_at = time.monotonic()
 
     def keep() -> None:
@@ -170,7 +177,7 @@ def _follow(
 
 
 class Metrics:
-    """A trial's training curve as a file of JSON lines. Lines of this rung beyond `tokens`, where it goes on, are dropped."""
+    """A trial's training curve as a file of JSON lines. Those beyond `tokens`, where the trunk goes on, are dropped."""
 
     def __init__(self, path: Path, rung: int, tokens: int) -> None:
         self._path = path
@@ -178,7 +185,8 @@ class Metrics:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         points = [json.loads(line) for line in lines if _whole(line)]
-        self._points = [point for point in points if point["rung"] < rung or point["tokens"] <= tokens]
+        earlier = [point for point in points if point["phase"] == "cooldown" and point["rung"] < rung]
+        self._points = [point for point in points if point["tokens"] <= tokens or point in earlier]
         path.write_text("".join(json.dumps(point) + "\n" for point in self._points), encoding="utf-8")
 
     def write(self, phase: str, progress: Progress, mean_loss: float) -> None:
@@ -224,7 +232,7 @@ def _measure(job: Job, started: float, dataset: Dataset, fork: TrainState, metri
         baselines=known,
         curve=metrics.curve(),
         samples=samples,
-        checks={"leak": leak},
+        checks={"leak": leak, "device": str(next(fork.model.parameters()).device)},
     )
 
 
@@ -240,7 +248,7 @@ def _baselines(folder: str, context: int, data_seed: int, num_windows: int, sett
 
 
 def measure_speed(job: Job, *, seconds: float = 2.0) -> float:
-    """Seconds per training token of the job's architecture on this machine: the quickest of the steps that fit in `seconds`.
+    """Seconds per training token of the job's architecture on this machine: the median of the steps that fit in `seconds`.
 
     The tokens are random: what they are does not change the work.
     """
@@ -260,11 +268,6 @@ def measure_speed(job: Job, *, seconds: float = 2.0) -> float:
             break
     ordered = sorted(rates[1:])
     return ordered[len(ordered) // 2]
-
-
-def free_memory_needed(job: Job) -> int:
-    """Bytes that training this job takes, by arithmetic (see cost.training_bytes)."""
-    return cost.training_bytes(job.spec, job.spec.batch_tokens or job.training.batch_tokens)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,11 +17,12 @@ import pytest
 
 import autonas
 from autonas.api import read_recipe
+from autonas.checkpoints import clean_checkpoints, front_numbers
 from autonas.engine.inline import InlineEngine
-from autonas.errors import DeviceError, RecipeError, StudyError
+from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError
 from autonas.ledger import study_names
 from autonas.policy.policy import begun
-from autonas.study import Watcher, clean_checkpoints, front_numbers, run_study
+from autonas.study import Watcher, run_study
 from autonas.trial import Failure, Job, Outcome, StudyRecord
 from tests.studies import essence, write_space
 
@@ -218,6 +219,52 @@ def test_the_time_limit_stops_new_trials_and_leaves_none_open(search: Search) ->
     assert study.attributes["closed"] == "time is up"
 
 
+def test_a_study_that_ended_within_its_time_says_so(search: Search) -> None:
+    study = search(max_hours=1.0, changes={"budget": {"trials": 2, "rungs": ["3K"], "repeats": 0}})
+    assert study.attributes["closed"] == "all 2 trials have ended"
+
+
+def test_a_repeat_needs_no_second_screening(search: Search, own_cache: Path) -> None:
+    changes = {"objectives": ["val_loss", "params", "latency"], "budget": {"trials": 2, "rungs": ["12K"], "repeats": 1}}
+
+    def forget_latencies(study: StudyRecord) -> None:
+        if any(trial.state == "complete" for trial in study.trials):
+            shutil.rmtree(own_cache / "latency", ignore_errors=True)
+
+    study = search(changes=changes, watcher=Watcher(changed=forget_latencies))
+    repeat = next(trial for trial in study.trials if trial.repeat_of is not None)
+    assert repeat.scores == study.trials[repeat.repeat_of or 0].scores
+
+
+def test_what_another_study_of_the_name_left_behind_is_not_taken_for_its_own(search: Search, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop_when_paused(study: StudyRecord) -> None:
+        if sum(len(trial.rungs) for trial in study.trials) == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        search(watcher=Watcher(changed=stop_when_paused), seed=5)
+    (tmp_path / "trials" / "small" / "ledger.journal").unlink()
+    study = search()
+    assert len({trial.rungs[0].tokens for trial in study.trials if trial.rungs}) == 1
+
+
+def test_trials_given_on_the_command_line_are_not_taken_back_by_a_resume_without(search: Search) -> None:
+    budget = {"trials": 2, "rungs": ["3K"], "repeats": 0}
+    search(changes={"budget": budget}, trials=3)
+    assert search(changes={"budget": budget}, resume=True).recipe["budget"]["trials"] == 3
+
+
+def test_a_calibration_that_failed_can_be_corrected(search: Search) -> None:
+    budget = {"trials": 1, "rungs": ["12K"], "repeats": 0}
+    failing = {"calibration": {"rates": [0.9, 1.0], "tokens": "8K"}, "training": {"warmup": "1K", "clip_norm": 1e9}}
+    with pytest.raises(InfeasibleArch, match=r"lower rates in calibration\.rates"):
+        search(changes={"budget": budget, **failing})
+    assert begun(search(changes={"budget": budget, "calibration": False})) == 1
+
+
 class FailingEngine(InlineEngine):
     """Really runs every job but those of the chosen trials, which end badly."""
 
@@ -281,7 +328,9 @@ def test_clean_frees_what_is_not_needed(finished: tuple[StudyRecord, Path], tmp_
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [f"{front:05d}"]
 
 
-def test_a_corrupt_checkpoint_is_named_and_the_study_can_go_on_without_it(search: Search, tmp_path: Path) -> None:
+def test_a_corrupt_checkpoint_is_named_and_the_study_can_go_on_without_it(
+    search: Search, tmp_path: Path, finished: tuple[StudyRecord, Path]
+) -> None:
     from autonas.errors import CheckpointError
 
     class Stopped(Exception):
@@ -300,7 +349,11 @@ def test_a_corrupt_checkpoint_is_named_and_the_study_can_go_on_without_it(search
         search(resume=True)
     for trunk in trunks:
         trunk.unlink()
-    assert begun(search(resume=True)) == 5
+    # Trained again from the first token, every score is what it would have been; only the curve has other stretches.
+    resumed = search(resume=True)
+    assert [[dict(o.scores) for o in t.rungs] for t in resumed.trials] == [
+        [dict(o.scores) for o in t.rungs] for t in finished[0].trials
+    ]
 
 
 def _command(space: Path, out: Path, *, resume: bool) -> list[str]:
@@ -314,6 +367,7 @@ def _killed_study(tmp_path: Path, corpus: Path, kills: int, longest_s: float, ch
     out = tmp_path / "killed"
     rng = random.Random(kills)
     started = False
+    finished: dict[int, tuple[Outcome, ...]] = {}
     for _ in range(kills):
         with subprocess.Popen(
             _command(space, out, resume=started), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -324,13 +378,20 @@ def _killed_study(tmp_path: Path, corpus: Path, kills: int, longest_s: float, ch
             assert b"Traceback" not in process.stderr.read()
         started = _exists(out)
         if started:
-            records = autonas.read_study("small", out=out).trials
-            assert [record.number for record in records] == list(range(len(records)))
+            study = autonas.read_study("small", out=out)
+            # What had finished before this life of the process is there as it was, its seconds included: nothing was redone.
+            for number, outcomes in finished.items():
+                assert study.trials[number].rungs[: len(outcomes)] == outcomes
+            finished = {trial.number: trial.rungs for trial in study.trials}
     done = subprocess.run(
         _command(space, out, resume=started), cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stderr
-    return autonas.read_study("small", out=out)
+    study = autonas.read_study("small", out=out)
+    assert study.attributes["attempts"] > 1, "no kill came while the study was running"
+    for number, outcomes in finished.items():
+        assert study.trials[number].rungs[: len(outcomes)] == outcomes
+    return study
 
 
 def _exists(out: Path) -> bool:

@@ -11,6 +11,7 @@ import torch
 
 from autonas import worker
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
+from autonas.errors import CheckpointError
 from autonas.model.transformer import Transformer
 from autonas.trial import Budget, EvaluationSettings, Job, LatencySettings, TrainingSettings, to_json
 from autonas.worker import run_job
@@ -109,6 +110,21 @@ def test_running_out_of_memory_is_told_apart(job: Job, monkeypatch: pytest.Monke
     outcome = run_job(job)
     assert outcome.failure is not None
     assert outcome.failure.kind == "out_of_memory"
+
+
+def test_a_trunk_beyond_the_rung_is_not_scored_there(job: Job) -> None:
+    run_job(dataclasses.replace(job, budget=Budget(rung=1, tokens=12_000, cooldown_tokens=3_000)))
+    with pytest.raises(CheckpointError, match=r"12,288 tokens, beyond the rung of 6,000"):
+        run_job(job)
+
+
+def test_a_trunk_that_was_removed_is_trained_again_and_its_curve_written_once(job: Job, tmp_path: Path) -> None:
+    run_job(job)
+    (tmp_path / "checkpoints" / "00003" / "trunk.safetensors").unlink()
+    later = run_job(dataclasses.replace(job, budget=Budget(rung=1, tokens=12_000, cooldown_tokens=3_000)))
+    tokens = [point for point, _ in later.curve]
+    assert tokens == sorted(set(tokens))
+    assert later.new_tokens == later.tokens == 12_288 + 3_072
 
 
 def test_a_latency_job_needs_no_data(job: Job) -> None:

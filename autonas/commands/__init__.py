@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -10,8 +11,9 @@ OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
 
 def note(text: str) -> None:
-    """A line of progress, on stderr."""
-    print(f"autonas: {text}", file=sys.stderr, flush=True)
+    """A line of progress, on stderr. A reader that has gone away stops the news and not the work."""
+    with contextlib.suppress(BrokenPipeError):
+        print(f"autonas: {text}", file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from autonas.commands import OK, print_json
+from autonas.commands import OK, note, print_json
 from autonas.errors import StudyError
 from autonas.trial import StudyRecord
 
@@ -104,13 +104,18 @@ def report(options: argparse.Namespace) -> int:
 
 def clean(options: argparse.Namespace) -> int:
     from autonas.api import read_study, study_folder
+    from autonas.checkpoints import clean_checkpoints
     from autonas.ledger import study_lease
-    from autonas.study import clean_checkpoints
 
     for name in _studies(options):
-        study = read_study(name, storage=options.storage, out=options.out)
         folder = study_folder(name, options.out)
-        with study_lease(name, folder):
-            freed = clean_checkpoints(study, folder)
+        try:
+            with study_lease(name, folder):
+                freed = clean_checkpoints(read_study(name, storage=options.storage, out=options.out), folder)
+        except StudyError as error:
+            if options.study:
+                raise
+            note(str(error))  # the other studies can be cleaned all the same
+            continue
         print(f"{name}: freed {freed / 1e6:.1f} MB of checkpoints")
     return OK

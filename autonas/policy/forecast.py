@@ -52,11 +52,9 @@ def fit(observations: Iterable[Observation]) -> Forecast | None:
 
 def observations(study: StudyRecord) -> list[Observation]:
     """What a study's finished rungs tell: the tokens that each job trained (trunk and cooldown) and the time it took."""
-    result = []
-    for trial in study.trials:
-        trunk = 0
-        for outcome in trial.rungs:
-            if trial.spec is not None:
-                result.append(Observation(spec=trial.spec, tokens=max(outcome.tokens - trunk, 1), seconds=outcome.seconds))
-            trunk = outcome.curve[-1][0] if outcome.curve else trunk
-    return result
+    return [
+        Observation(spec=trial.spec, tokens=outcome.new_tokens, seconds=outcome.seconds)
+        for trial in study.trials
+        for outcome in trial.rungs
+        if trial.spec is not None
+    ]

@@ -115,7 +115,9 @@ class Policy:
                 return step
         if running:
             return Wait()
-        return self._repeat(study) if accepting or self._settings.max_hours is None else Finish(reason="time is up")
+        step = self._repeat(study)
+        unfinished = isinstance(step, Propose) or begun(study) < self._settings.trials
+        return step if accepting or not unfinished else Finish(reason="time is up")
 
     def _advance(self, study: StudyRecord, live: list[TrialRecord], *, more_to_come: bool) -> Step | None:
         """Higher rungs first: what is nearest to its end frees its checkpoint soonest and informs the sampler most."""

@@ -44,10 +44,10 @@ class ParetoHalving:
     min_survivors: int
 
     def advancing(self, standings: Sequence[Standing], *, more_to_come: bool) -> tuple[int, ...]:
-        share = len(standings) / self.reduction_factor
-        if more_to_come and math.floor(share) < self.min_survivors:
+        share = math.floor(len(standings) / self.reduction_factor)
+        if more_to_come and share < self.min_survivors:
             return ()
-        count = math.floor(share) if more_to_come else max(math.ceil(share), self.min_survivors)
+        count = share if more_to_come else num_survivors(len(standings), self.reduction_factor, self.min_survivors)
         order = pareto.epsilon_net_order([standing.values for standing in standings]) if standings else ()
         return tuple(standings[int(i)].trial for i in order[:count])
 
@@ -59,6 +59,11 @@ class FullFidelity:
     def advancing(self, standings: Sequence[Standing], *, more_to_come: bool) -> tuple[int, ...]:
         del more_to_come
         return tuple(standing.trial for standing in standings)
+
+
+def num_survivors(count: int, reduction_factor: float, min_survivors: int) -> int:
+    """How many of a rung's `count` trials go on once no more come."""
+    return min(count, max(math.ceil(count / reduction_factor), min_survivors))
 
 
 SCHEDULERS = ("pareto", "full")

@@ -50,7 +50,8 @@ def derived_seed(*parts: object) -> int:
 
 def learning_rung(study: StudyRecord, num_rungs: int) -> int:
     """The highest rung with enough results for a sampler to learn from; 0 when none has."""
-    reached = [sum(len(trial.rungs) > rung for trial in study.trials) for rung in range(num_rungs)]
+    shown = [trial for trial in study.trials if trial.repeat_of is None]
+    reached = [sum(len(trial.rungs) > rung for trial in shown) for rung in range(num_rungs)]
     return max((rung for rung in range(num_rungs) if reached[rung] >= NUM_STARTUP_TRIALS), default=0)
 
 

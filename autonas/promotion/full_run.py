@@ -28,8 +28,9 @@ from autonas.evaluation.leak import leak_test
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.model.transformer import Transformer, build_model
 from autonas.training.checkpoint import load, load_model, save, save_model
+from autonas.training.guards import memory_guard
 from autonas.training.loop import Progress, TrainState, fork_cooldown, new_state, train
-from autonas.trial import EvaluationSettings, LatencySettings, Score, TrainingSettings, from_json, to_json
+from autonas.trial import EvaluationSettings, LatencySettings, Score, TrainingSettings, to_json
 
 CHECKPOINT_EVERY_S = 60.0
 METRICS_EVERY_S = 1.0
@@ -79,14 +80,18 @@ def train_run(
     _claim(out, spec, dataset, settings, resume)
     windows = Windows(dataset.tokens("train"), spec.context_length, settings.seed)
     try:
-        model = build_model(spec, settings.seed, resolve_device(device))
-        found = leak_test(model)
+        with memory_guard(f"building {spec.fingerprint}"):
+            model = build_model(spec, settings.seed, resolve_device(device))
+            found = leak_test(model)
         state = _train(model, windows, dataset, settings, out, on_progress)
+        say("evaluating")
+        save_model(out / "model.safetensors", state.model, {"tokens": state.tokens})
+        with memory_guard(f"evaluating {spec.fingerprint}"):
+            evaluation = evaluate(state.model, dataset, settings)
     except TrialFailure as failure:
         raise RequestError(f"the run in {out} ended ({failure.kind}): {failure}. Its last checkpoint is kept.") from failure
-    say("evaluating")
-    save_model(out / "model.safetensors", state.model, {"tokens": state.tokens})
-    evaluation = evaluate(state.model, dataset, settings)
+    except OSError as error:
+        raise resource_error(error, error.filename or out) from error
     shown = -(-state.tokens // spec.context_length)
     parts = (windows.take(i, min(_BASELINE_WINDOWS, shown - i)) for i in range(0, shown, _BASELINE_WINDOWS))
     evaluation |= {
@@ -107,7 +112,10 @@ def _claim(out: Path, spec: ArchSpec, dataset: Dataset, settings: RunSettings, r
     if record.exists():
         if not resume:
             raise StudyError(f"{out} holds a run already. Go on with it (--resume) or give another --out.")
-        known = json.loads(record.read_text(encoding="utf-8"))
+        try:
+            known = dict(json.loads(record.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise StudyError(f"{record}: cannot be read ({error}). Restore it, or give another --out.") from error
         changed = [name for name in about if known.get(name) != json.loads(json.dumps(about[name]))]
         if changed:
             raise StudyError(f"{out} holds another run: its {', '.join(changed)} differ. Give another --out.")
@@ -175,7 +183,7 @@ class _Log:
 
     def __init__(self, path: Path, tokens: int) -> None:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["tokens"] <= tokens]
+        kept = [line for line in lines if _is_of_the_past(line, tokens)]
         path.write_text("".join(kept), encoding="utf-8")
         self._path = path
         self._losses: list[float] = []
@@ -194,6 +202,14 @@ class _Log:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(point) + "\n")
         self._losses, self._latest, self._since = [], None, time.monotonic()
+
+
+def _is_of_the_past(line: str, tokens: int) -> bool:
+    """Whether a line of metrics is whole and no later than `tokens`."""
+    try:
+        return line.endswith("\n") and int(json.loads(line)["tokens"]) <= tokens
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def evaluate(model: Transformer, dataset: Dataset, settings: RunSettings) -> dict[str, Any]:
@@ -233,11 +249,6 @@ def load_run(run: Path, device: str = "cpu") -> LoadedRun:
             "One of them is of another run; restore it."
         )
     return LoadedRun(model=model, tokenizer=tokenizer, spec=model.spec)
-
-
-def run_settings(run: Path) -> RunSettings:
-    """The settings that a run's folder records."""
-    return from_json(RunSettings, json.loads((run / "run.json").read_text(encoding="utf-8"))["settings"])
 
 
 def _write(path: Path, value: Any) -> None:
