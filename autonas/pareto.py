@@ -84,8 +84,9 @@ def normalised(points: ArrayLike) -> Array:
 def epsilon_net_order(points: ArrayLike) -> NDArray[np.int64]:
     """The points' indices from best to worst: by rank, and within a rank farthest-first, so that any prefix is spread out.
 
-    Within a rank the order begins with the best first column and goes on with the point farthest from all points chosen so
-    far, ranks before it included (the ε-net of MO-ASHA, Schmucker et al. 2021, arXiv 2106.12639). Ties go to the lower index.
+    The order begins with the best of each column, first column first, so that no end of the front is lost to a short prefix.
+    It goes on with the point farthest from all points chosen so far, ranks before it included (the ε-net of MO-ASHA,
+    Schmucker et al. 2021, arXiv 2106.12639). Ties go to the lower index.
     """
     array = normalised(points)
     rank = ranks(array)
@@ -93,9 +94,12 @@ def epsilon_net_order(points: ArrayLike) -> NDArray[np.int64]:
     for level in range(int(rank.max(initial=-1)) + 1):
         members = [int(i) for i in np.flatnonzero(rank == level)]
         if level == 0:
-            first = min(members, key=lambda i: (array[i, 0], i))
-            members.remove(first)
-            chosen.append(first)
+            for column in range(array.shape[1]):
+                best = min(members, key=lambda i: (array[i, column], i), default=None)
+                # The best of a column overall may have been chosen for another column already.
+                if best is not None and array[best, column] == 0.0 and not (array[chosen, column] == 0.0).any():
+                    members.remove(best)
+                    chosen.append(best)
         while members:
             gaps = np.array([np.min(np.linalg.norm(array[chosen] - array[i], axis=1)) for i in members])
             chosen.append(members.pop(int(np.argmax(gaps))))

@@ -64,6 +64,14 @@ def test_survivors_go_rank_by_rank_and_begin_with_the_best_first_column(points: 
     assert points[order[0], 0] == points[pareto.non_dominated(points), 0].min()
 
 
+@given(grids)
+@settings(deadline=None)
+def test_the_best_of_each_column_come_first(points: np.ndarray) -> None:
+    first = points[pareto.epsilon_net_order(points)[: points.shape[1]]]
+    # A point that is best in two columns leaves its place to others, so that the ends are there and no more is promised.
+    assert (first.min(axis=0) == points.min(axis=0)).all()
+
+
 def test_survivors_are_spread_over_the_front() -> None:
     line = np.array([[i, 10 - i] for i in range(11)], dtype=float)
     assert set(pareto.epsilon_net_order(line)[:3].tolist()) == {0, 10, 5}
