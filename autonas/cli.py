@@ -225,5 +225,17 @@ def _search_again(options: argparse.Namespace) -> str:
     return shlex.join(parts) + (" --storage URL" if options.storage else "") + (" --resume" if begun else "")
 
 
+def run() -> NoReturn:
+    """The process: one command, and its exit code."""
+    code = main()
+    if code == INTERRUPTED:
+        # Interrupted within an exec() of text, as imports of torch are full of, CPython remembers to kill itself by SIGINT at
+        # its end, whatever was made of the exception, and a script would see that instead of our exit code.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

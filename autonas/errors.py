@@ -84,7 +84,7 @@ class TrialFailure(AutonasError):
 def resource_error(error: OSError, path: str | os.PathLike[str]) -> ResourceError:
     """Translate an `OSError` met while writing `path` into one message with its remedy."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceError(f"{path}: no space left on the disk. Free some (`autonas clean` frees checkpoints) and resume.")
+        return ResourceError(f"{path}: no space left on the disk. Free some and try again; `autonas clean` frees checkpoints.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ResourceError(f"{path}: no permission to write there. Choose another folder or change its permissions.")
     return ResourceError(f"{path}: cannot be written ({error.strerror or error}).")

@@ -305,6 +305,8 @@ def _open_storage(folder: Path, url: str | None, *, create: bool) -> tuple[BaseS
         return _open_url(url), ""
     path = folder / JOURNAL
     if not path.exists() and not create:
+        if (folder / "recipe.yaml").exists():
+            raise StudyError(f"the ledger of the study in {folder} is in another storage. Name it with --storage URL.")
         raise StudyError(f"there is no study in {folder}. Start one with `autonas search`.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -377,6 +379,15 @@ class _ProcessLock:
         self._file = None
 
 
+def is_running(name: str, folder: Path) -> bool:
+    """Whether a process on this machine is at work on the study."""
+    try:
+        with study_lease(name, folder):
+            return False
+    except StudyError:
+        return True
+
+
 def study_names(out: Path, url: str | None) -> list[str]:
     """The studies of autonas in the storage, or else in the folders of `out`, by name.
 
@@ -384,7 +395,7 @@ def study_names(out: Path, url: str | None) -> list[str]:
         StorageError: the storage cannot be reached or read.
     """
     if url is None:
-        return sorted(path.parent.name for path in out.glob(f"*/{JOURNAL}") if _holds(path.parent))
+        return sorted(path.parent.name for path in out.glob(f"*/{JOURNAL}") if _may_hold(path.parent))
     with _translated(url):
         storage = _open_url(url)
         try:
@@ -393,12 +404,14 @@ def study_names(out: Path, url: str | None) -> list[str]:
             _dispose(storage)
 
 
-def _holds(folder: Path) -> bool:
-    """Whether the folder's journal holds its study; one that was cut off while it was created does not."""
+def _may_hold(folder: Path) -> bool:
+    """Whether the folder's journal holds its study, or is damaged; one cut off while it was created holds none."""
     try:
         Ledger.open(folder.name, folder, None).close()
     except StudyError:
         return False
+    except StorageError:
+        return True  # whoever reads it is told
     return True
 
 

@@ -40,10 +40,14 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     """The volume that the points dominate up to `reference` (d,), exactly, by the WFG recursion (While et al. 2012).
 
     Points that do not lie below the reference in every column add nothing. Fine for some hundreds of points in four columns.
+
+    Raises:
+        ValueError: `reference` does not fit the points.
     """
     array = _checked(points)
     corner = np.asarray(reference, dtype=np.float64)
-    assert array.ndim == 2 and corner.shape == (array.shape[1],), "reference must have one value per column"
+    if corner.shape != (array.shape[1],):
+        raise ValueError(f"reference has shape {corner.shape}; it must have one value for each of {array.shape[1]} columns")
     inside = array[np.all(array < corner, axis=1)]
     if not len(inside):
         return 0.0

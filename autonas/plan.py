@@ -9,13 +9,18 @@ from typing import Any
 from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset
+from autonas.evaluation.latency_cache import load_table
+from autonas.evaluation.prompts import choose_prompts
+from autonas.evaluation.scored import choose_documents
 from autonas.objective import OBJECTIVES
 from autonas.policy import calibration, forecast
 from autonas.policy.policy import Policy, begun
 from autonas.policy.rungs import num_survivors
 from autonas.recipe import Recipe
+from autonas.space.limits import MEASURED
 from autonas.trial import StudyRecord
 
+_FEW_DOCUMENTS = 10
 _LATENCY_S = 3.0  # one measurement by the protocol of evaluation/latency.py, when the machine is quiet
 
 
@@ -36,7 +41,8 @@ def make_plan(recipe: Recipe, dataset: Dataset, seconds_per_token: Callable[[Arc
     rungs = _rungs(recipe, specs, fitted, dataset)
     calibrating = _calibration_seconds(recipe, fitted)
     extremes = space.extremes()
-    latency = search.trials * _LATENCY_S if any(OBJECTIVES[o].known == "measured" for o in recipe.objectives) else 0.0
+    timed = recipe.latency.table is None and any(OBJECTIVES[o].known == "measured" for o in recipe.objectives)
+    latency = search.trials * _LATENCY_S if timed else 0.0
     seconds = calibrating + latency + sum(rung["seconds"] for rung in rungs)
     limit = None if search.max_hours is None else search.max_hours * 3600
     return {
@@ -64,8 +70,40 @@ def make_plan(recipe: Recipe, dataset: Dataset, seconds_per_token: Callable[[Arc
         "seconds": seconds if limit is None else min(seconds, limit),
         "seconds_unbounded": seconds,
         "max_seconds": limit,
-        "warnings": _warnings(recipe, rungs, seconds, limit),
+        "warnings": [*_warnings(recipe, rungs, seconds, limit), *data_notes(recipe, dataset)],
     }
+
+
+def data_notes(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """What a user should know of a corpus before anything is trained on it, one sentence each.
+
+    Raises:
+        CorpusError: the recipe's prompts file is missing or wrong. It is used at the last rung only: too late to find out.
+        RecipeError: the recipe's latency table is wrong.
+    """
+    found = []
+    if any(OBJECTIVES[name].known == "final" for name in recipe.objectives):
+        choose_prompts(dataset, recipe.evaluation)
+    scored = len(choose_documents(dataset.documents("validation"), recipe.evaluation.validation_tokens))
+    if scored < _FEW_DOCUMENTS:
+        found.append(
+            f"the loss is measured on {scored} validation documents, so its intervals will be wide; "
+            "raise evaluation.validation_tokens or corpus.validation_share"
+        )
+    report = dataset.report
+    few = [f"{split} ({count})" for split, count in report["projects"].items() if count < 3 and split != "train"]
+    if few and report["split_by"] == "project":
+        found.append(
+            f"few projects in the split {' and '.join(few)}: it may be unlike the training data; `autonas corpus` shows them"
+        )
+    if recipe.latency.table is not None:
+        table = load_table(recipe.latency.table)
+        specs = calibration.legal_draws(recipe.space, recipe.search.seed)
+        known = sum(spec.inference_fingerprint in table for spec in specs)
+        found.append(f"latencies are read from {recipe.latency.table}, which has {known / len(specs):.0%} of the legal draws")
+    elif any(recipe.space.limits.bounds(name) != (None, None) for name in MEASURED):
+        found.append("the limit on latency is checked by measuring, so the legal share above does not count it")
+    return found
 
 
 def _rungs(recipe: Recipe, specs: Sequence[ArchSpec], fitted: forecast.Forecast, dataset: Dataset) -> list[dict[str, Any]]:

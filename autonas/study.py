@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from autonas.engine.base import Engine
 from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError, resource_error
 from autonas.ledger import Ledger, study_lease
 from autonas.objective import OBJECTIVES
-from autonas.plan import remaining_seconds
+from autonas.plan import data_notes, remaining_seconds
 from autonas.policy import calibration, sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
 from autonas.recipe import Recipe, difference
@@ -71,12 +72,17 @@ def run_study(
                 f"training.schedule is {recipe.training.schedule}, which has no stable trunk to go on from: "
                 "a search needs wsd; cosine is for `autonas train`."
             )
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise DeviceError(f"--device {device!r} cannot train; choose auto, cpu, cuda or cuda:N")
         with contextlib.closing(engine), contextlib.ExitStack() as stack:
             if resume:
                 ledger = stack.enter_context(contextlib.closing(Ledger.open(name, folder, storage)))
                 recipe = _resumed_recipe(ledger, recipe)
             # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
+            watcher.say("preparing the corpus")
             dataset = prepare(recipe.corpus, recipe.tokenizer, say=watcher.say)
+            for text in data_notes(recipe, dataset):
+                watcher.say(f"note: {text}")
             if resume:
                 _check_same_data(ledger, dataset)
                 ledger.extend_budget(recipe.resolved)
@@ -90,6 +96,7 @@ def run_study(
             except (DeviceError, RecipeError, InfeasibleArch):
                 if not resume and study.is_blank():
                     ledger.discard()
+                    shutil.rmtree(folder, ignore_errors=True)
                 raise
             return ledger.read()
 

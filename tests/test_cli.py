@@ -135,7 +135,7 @@ def test_a_trial_on_the_front_writes_code(workplace: Path, run: Run, monkeypatch
     assert json.loads(out)["prompt"] == "def f("
     code, _, err = run("generate", "small:77", "--prompt", "x")
     assert code == 2
-    assert "only trials on the front keep them" in err
+    assert "has no trial 77" in err
 
 
 def test_a_run_is_trained_resumed_and_used(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_a_run_is_trained_resumed_and_used(workplace: Path, run: Run, monkeypatc
     assert out.startswith("class A:\n")
     code, _, err = run(*arguments[:-3], "30", "--out", "run", "--resume")
     assert code == 2
-    assert "settings differ" in err
+    assert "settings.steps was 20, is 30" in err
 
 
 def test_a_latency_measured_here_serves_as_a_table(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,8 @@ def test_a_wrong_request_is_one_message_and_exit_code_two(
     assert expected in err + out
     assert "Traceback" not in err
     if arguments:
-        assert len([line for line in err.splitlines() if line]) <= 3, err
+        progress = ("autonas: preparing", "autonas: reading", "autonas: training", "autonas: tokenising", "autonas: note:")
+        assert len([line for line in err.splitlines() if line and not line.startswith(progress)]) <= 2, err
 
 
 def test_a_full_disk_or_a_forbidden_folder_is_one_message(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +308,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path, code_corpus
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "go on with: autonas search --space long.yaml --resume" in err
     assert "Traceback" not in err
     assert out == ""

@@ -17,7 +17,8 @@ def train(options: argparse.Namespace) -> int:
     from autonas.data.dataset import prepare
     from autonas.machine import resolve_threads
     from autonas.promotion.full_run import RunSettings, train_run
-    from autonas.reporting.quantities import duration_text, tokens_text
+    from autonas.reporting.quantities import duration_text, interval_text, score_text, tokens_text
+    from autonas.trial import Score, from_json
 
     recipe = read_recipe(options.space)
     space = recipe.space
@@ -60,8 +61,10 @@ def train(options: argparse.Namespace) -> int:
     if options.json:
         print_json(evaluation)
         return OK
-    for name, score in evaluation["scores"].items():
-        print(f"{name:16} {score['value']:.5g} {score['unit']}  ({score['low']:.5g} to {score['high']:.5g})")
+    for name, values in evaluation["scores"].items():
+        score = from_json(Score, values)
+        interval = interval_text(score)
+        print(f"{name:16} {score_text(score)}{f'  ({interval})' if interval else ''}  {score.unit}")
     print(f"run: {out}")
     return OK
 
@@ -76,6 +79,8 @@ def generate(options: argparse.Namespace) -> int:
     loaded: LoadedRun
     if colon and number.isdecimal() and not Path(options.model).exists():
         loaded = _load_trial(name, int(number), options)
+    elif not Path(options.model).exists() and (Path(options.out) / name.removesuffix(":") / "recipe.yaml").exists():
+        raise StudyError(f"{options.model} is a study. Name one of its trials on the front too, such as {name}:3.")
     else:
         loaded = load_run(Path(options.model), str(resolve_device(options.device)))
     tokenizer = loaded.tokenizer
@@ -116,6 +121,8 @@ def _load_trial(name: str, number: int, options: argparse.Namespace) -> Any:
     from autonas.training.checkpoint import load_model
 
     study = read_study(name, storage=options.storage, out=options.out)
+    if number >= len(study.trials):
+        raise StudyError(f"{name} has no trial {number}; its last is {len(study.trials) - 1}.")
     weights = study_folder(name, options.out) / "checkpoints" / f"{number:05d}" / "cooled.safetensors"
     if not weights.exists():
         kept = sorted(path.parent.name.lstrip("0") or "0" for path in weights.parent.parent.glob("*/cooled.safetensors"))

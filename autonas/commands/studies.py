@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autonas.commands import OK, note, print_json
-from autonas.errors import StudyError
+from autonas.errors import StorageError, StudyError
 from autonas.trial import StudyRecord
 
 
@@ -24,18 +24,28 @@ def _studies(options: argparse.Namespace) -> list[str]:
 
 
 def status(options: argparse.Namespace) -> int:
-    from autonas.api import read_study
+    from autonas.api import read_study, study_folder
+    from autonas.ledger import is_running
 
-    statuses = [_status_of(read_study(name, storage=options.storage, out=options.out)) for name in _studies(options)]
+    statuses = []
+    for name in _studies(options):
+        try:
+            study = read_study(name, storage=options.storage, out=options.out)
+        except StorageError as error:
+            if options.study:
+                raise
+            note(str(error))  # the other studies can be read all the same
+            continue
+        statuses.append(_status_of(study, running=is_running(name, study_folder(name, options.out))))
     if options.json:
         print_json(statuses[0] if options.study else statuses)
         return OK
-    for status in statuses:
-        _print_status(status)
+    for each in statuses:
+        _print_status(each)
     return OK
 
 
-def _status_of(study: StudyRecord) -> dict[str, Any]:
+def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
     from autonas.plan import remaining_seconds
     from autonas.policy.policy import Policy, begun
     from autonas.recipe import Recipe
@@ -44,7 +54,11 @@ def _status_of(study: StudyRecord) -> dict[str, Any]:
 
     recipe = Recipe.from_resolved(study.recipe)
     closed = study.attributes.get("closed")
-    left = None if closed else remaining_seconds(study, recipe, Policy(recipe.space, recipe.search, recipe.objectives))
+    left = (
+        None
+        if closed and not running
+        else remaining_seconds(study, recipe, Policy(recipe.space, recipe.search, recipe.objectives))
+    )
     failures: dict[str, int] = {}
     for trial in study.trials:
         if trial.failure is not None:
@@ -52,9 +66,14 @@ def _status_of(study: StudyRecord) -> dict[str, Any]:
     report = build_report(study)
     return {
         "study": study.name,
-        "state": "ended" if closed else "open",
+        "state": "running" if running else "ended" if closed else "interrupted",
         "closed": closed,
-        "trials": {**study_status(study), "begun": begun(study), "wanted": recipe.search.trials},
+        "trials": {
+            **study_status(study),
+            "begun": begun(study),
+            "wanted": recipe.search.trials,
+            "repeats": sum(trial.repeat_of is not None for trial in study.trials),
+        },
         "rungs": [sum(len(t.rungs) > rung for t in study.trials) for rung in range(len(recipe.search.rungs))],
         "failures": failures,
         "front": len(report.front),
@@ -69,9 +88,10 @@ def _print_status(status: dict[str, Any]) -> None:
 
     trials = status["trials"]
     states = ", ".join(f"{trials[s]} {s}" for s in ("live", "complete", "stopped", "infeasible", "failed") if trials[s])
+    repeats = f" and {trials['repeats']} repeated" if trials["repeats"] else ""
     closed = f" ({status['closed']})" if status["closed"] else ""
     print(f"{status['study']}: {status['state']}{closed}")
-    print(f"  trials       {trials['begun']} of {trials['wanted']} begun; {states or 'none yet'}")
+    print(f"  trials       {trials['begun']} of {trials['wanted']} begun{repeats}; {states or 'none yet'}")
     print(f"  rungs        {', '.join(f'{count} at rung {rung}' for rung, count in enumerate(status['rungs']))}")
     if status["failures"]:
         print(f"  failures     {', '.join(f'{count} {kind}' for kind, count in status['failures'].items())}")
@@ -80,6 +100,8 @@ def _print_status(status: dict[str, Any]) -> None:
     spent = duration_text(status["spent_s"] or 0.0)
     left = f", about {duration_text(status['left_s'])} left" if status["left_s"] is not None else ""
     print(f"  time         {spent} so far{left}")
+    if status["state"] == "interrupted":
+        print("  go on with   the same `autonas search` and --resume")
 
 
 def front(options: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ from autonas.training.guards import memory_guard
 from autonas.training.loop import Progress, TrainState, fork_cooldown, new_state, train
 from autonas.trial import EvaluationSettings, LatencySettings, Score, TrainingSettings, to_json
 
-CHECKPOINT_EVERY_S = 60.0
+CHECKPOINT_EVERY_S = 20.0
 METRICS_EVERY_S = 1.0
 _BASELINE_WINDOWS = 4096
 
@@ -83,7 +83,7 @@ def train_run(
         with memory_guard(f"building {spec.fingerprint}"):
             model = build_model(spec, settings.seed, resolve_device(device))
             found = leak_test(model)
-        state = _train(model, windows, dataset, settings, out, on_progress)
+        state = _train(model, windows, dataset, settings, out, say, on_progress)
         say("evaluating")
         save_model(out / "model.safetensors", state.model, {"tokens": state.tokens})
         with memory_guard(f"evaluating {spec.fingerprint}"):
@@ -116,9 +116,9 @@ def _claim(out: Path, spec: ArchSpec, dataset: Dataset, settings: RunSettings, r
             known = dict(json.loads(record.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise StudyError(f"{record}: cannot be read ({error}). Restore it, or give another --out.") from error
-        changed = [name for name in about if known.get(name) != json.loads(json.dumps(about[name]))]
+        changed = _differences(known, json.loads(json.dumps(about)))
         if changed:
-            raise StudyError(f"{out} holds another run: its {', '.join(changed)} differ. Give another --out.")
+            raise StudyError(f"{out} holds another run: {'; '.join(changed[:5])}. Give another --out.")
         return
     if resume:
         raise StudyError(f"{out} holds no run to go on with. Leave out --resume to start one.")
@@ -131,12 +131,21 @@ def _claim(out: Path, spec: ArchSpec, dataset: Dataset, settings: RunSettings, r
     _write(record, about)
 
 
+def _differences(before: Any, after: Any, place: str = "") -> list[str]:
+    """Where two JSON values differ, with both values."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = dict.fromkeys([*before, *after])
+        return [line for n in names for line in _differences(before.get(n), after.get(n), f"{place}.{n}".lstrip("."))]
+    return [] if before == after else [f"{place} was {before}, is {after}"]
+
+
 def _train(
     model: Transformer,
     windows: Windows,
     dataset: Dataset,
     settings: RunSettings,
     out: Path,
+    say: Callable[[str], None],
     on_progress: Callable[[Progress, int], None],
 ) -> TrainState:
     """The whole schedule: stable phase and cooldown ("wsd"), or one cosine; from the last checkpoint if there is one."""
@@ -148,6 +157,7 @@ def _train(
     last = out / "checkpoints" / "last.safetensors"
     if last.exists():
         load(last, state)
+        say(f"going on from the checkpoint at {state.tokens:,} of {total:,} tokens")
     log = _Log(out / "metrics.jsonl", state.tokens)
     wsd = settings.training.schedule == "wsd"
     cooldown_steps = max(1, round(settings.steps * settings.cooldown_share / (1 + settings.cooldown_share))) if wsd else 0

@@ -32,7 +32,7 @@ def alarms(
         *_constant(trials, objectives),
         *_checks(trials),
         *_gaps(trials),
-        *_noisy(trials),
+        *_noisy(trials, objectives),
         *_behind_bigram(standings),
         *_statistics(trials, noise, num_documents),
     ]
@@ -118,12 +118,12 @@ def _gaps(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
         yield Alarm(severity="note", title="Validation below training loss", text=text, trials=under)
 
 
-def _noisy(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+def _noisy(trials: Sequence[FinalTrial], objectives: Sequence[Objective]) -> Iterator[Alarm]:
     by_name: dict[str, list[int]] = {}
     for trial in trials:
-        for name, score in trial.scores.items():
-            if "noisy" in score.note:
-                by_name.setdefault(name, []).append(trial.number)
+        for objective in objectives:
+            if objective.name in trial.scores and "noisy" in trial.scores[objective.name].note:
+                by_name.setdefault(objective.name, []).append(trial.number)
     for name, numbers in by_name.items():
         title = OBJECTIVES[name].title if name in OBJECTIVES else name
         text = "Repeated measurements did not settle; the value is kept with its wider interval."

@@ -19,7 +19,9 @@ def text_front(study: StudyRecord) -> str:
     report = build_report(study)
     front = report.front
     if not front:
-        return f"{study.name}: no trial has completed the last rung, so there is no front."
+        why = [f"{entry.count} {entry.how} ({entry.reason})" for entry in report.dropped[:3]]
+        ends = f" So far: {', '.join(why)}." if why else ""
+        return f"{study.name}: no trial has completed the last rung, so there is no front.{ends}"
     columns = [
         _column("  trial", [f"{'*' if s.is_knee else ' '} {s.number:>5}" for s in front]),
         _column("P(front)", [probability_text(s.probability) for s in front]),
