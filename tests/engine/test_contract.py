@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autonas import worker
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.engine.base import Engine, JobProgress
 from autonas.engine.inline import InlineEngine
@@ -113,7 +114,10 @@ def test_progress_is_told(make: Make, job: Job) -> None:
     assert all(progress.trial == 0 and progress.loss > 0 for progress in seen)
 
 
-def test_an_interrupted_job_is_no_outcome_and_goes_on_from_where_it_was(make: Make, job: Job, tmp_path: Path) -> None:
+def test_an_interrupted_job_is_no_outcome_and_goes_on_from_its_checkpoint(
+    make: Make, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "CHECKPOINT_EVERY_S", 0.0)
     whole = make()
     whole.start(dataclasses.replace(job, folder=str(tmp_path / "whole")))
     (expected,) = whole.wait()
@@ -127,6 +131,7 @@ def test_an_interrupted_job_is_no_outcome_and_goes_on_from_where_it_was(make: Ma
     (outcome,) = again.wait()
     assert outcome.scores == expected.scores
     assert outcome.curve == expected.curve
+    assert 0 < outcome.new_tokens < expected.new_tokens == outcome.tokens
 
 
 def test_closing_twice_is_allowed(make: Make) -> None:
