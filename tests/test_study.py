@@ -368,11 +368,16 @@ def _killed_study(tmp_path: Path, corpus: Path, kills: int, longest_s: float, ch
     rng = random.Random(kills)
     started = False
     finished: dict[int, tuple[Outcome, ...]] = {}
-    for _ in range(kills):
+    for life in range(kills):
+        before = _journal_bytes(out)
         with subprocess.Popen(
             _command(space, out, resume=started), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
-            time.sleep(rng.uniform(0.5, longest_s))
+            # Every other life is let live until it has written something, however slow the machine is.
+            deadline = time.monotonic() + 60.0
+            while life % 2 and _journal_bytes(out) == before and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0.1, longest_s))
             process.send_signal(signal.SIGKILL)
             assert process.stderr is not None
             assert b"Traceback" not in process.stderr.read()
@@ -394,6 +399,11 @@ def _killed_study(tmp_path: Path, corpus: Path, kills: int, longest_s: float, ch
     return study
 
 
+def _journal_bytes(out: Path) -> int:
+    journal = out / "small" / "ledger.journal"
+    return journal.stat().st_size if journal.exists() else 0
+
+
 def _exists(out: Path) -> bool:
     try:
         autonas.read_study("small", out=out)
@@ -405,7 +415,7 @@ def _exists(out: Path) -> bool:
 def test_a_study_killed_and_resumed_is_the_uninterrupted_one(
     finished: tuple[StudyRecord, Path], tmp_path: Path, code_corpus: Path
 ) -> None:
-    killed = _killed_study(tmp_path, code_corpus, kills=3, longest_s=5.0, changes={})
+    killed = _killed_study(tmp_path, code_corpus, kills=4, longest_s=4.0, changes={})
     assert essence(killed) == essence(finished[0])
 
 

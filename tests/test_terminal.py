@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
-import sys
 
 import pytest
 
@@ -28,7 +28,8 @@ def study() -> StudyRecord:
     from autonas.recipe import load_recipe
 
     made = make_study()
-    return dataclasses.replace(made, recipe=load_recipe("quickstart").resolved)
+    attributes = {**made.attributes, "calibration": None}
+    return dataclasses.replace(made, recipe=load_recipe("quickstart").resolved, attributes=attributes)
 
 
 @pytest.fixture
@@ -38,15 +39,13 @@ def recipe(study: StudyRecord) -> Recipe:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    made = Screen()
-    monkeypatch.setattr(sys, "stderr", made)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
-    return made
+    return Screen()
 
 
 def test_a_terminal_shows_where_the_study_stands(study: StudyRecord, recipe: Recipe, screen: Screen) -> None:
-    with StudyDisplay("quickstart", recipe) as display:
+    with contextlib.redirect_stderr(screen), StudyDisplay("quickstart", recipe) as display:
         display.say("a word from the study")
         display.changed(study)
         display.progress(JobProgress(trial=3, rung=1, tokens=400_000, loss=4.2, tokens_per_s=20_000.0))
@@ -60,7 +59,7 @@ def test_a_terminal_shows_where_the_study_stands(study: StudyRecord, recipe: Rec
 
 def test_the_calibration_has_a_bar_of_its_own_length(recipe: Recipe, screen: Screen) -> None:
     whole = round(recipe.calibration.tokens * (1 + recipe.search.cooldown_share))
-    with StudyDisplay("quickstart", recipe) as display:
+    with contextlib.redirect_stderr(screen), StudyDisplay("quickstart", recipe) as display:
         display._drawn = -1e9  # no waiting for the next redraw
         display.progress(JobProgress(trial=CALIBRATION_TRIAL, rung=0, tokens=whole, loss=5.0, tokens_per_s=1.0))
     assert "calibration  " + "━" * 24 in screen.getvalue()

@@ -134,7 +134,9 @@ def test_an_interrupted_job_is_no_outcome_and_goes_on_from_its_checkpoint(
     assert 0 < outcome.new_tokens < expected.new_tokens == outcome.tokens
 
 
-def test_closing_twice_is_allowed(make: Make) -> None:
+def test_closing_gives_up_what_was_started_and_may_be_done_twice(make: Make, job: Job, tmp_path: Path) -> None:
     engine = make()
+    engine.start(job)
     engine.close()
     engine.close()
+    assert not list(tmp_path.glob("checkpoints/*/cooled.safetensors"))
