@@ -179,10 +179,13 @@ def test_a_stopped_trial_has_no_values_that_could_be_compared(tmp_path: Path, ma
     number = begin(ledger)
     ledger.finish_rung(outcome(number, 0))
     ledger.stop(number)
-    study = optuna.load_study(study_name="study", storage=url)
+    storage = optuna.storages.RDBStorage(url)
+    study = optuna.load_study(study_name="study", storage=storage)
     assert study.trials[number].values is None
     assert study.best_trials == []
     assert study.metric_names == ["val_loss", "params"]
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 def test_a_study_is_created_once(tmp_path: Path, url: str | None, made: Made) -> None:
@@ -205,7 +208,10 @@ def test_a_foreign_study_is_refused(tmp_path: Path) -> None:
     import optuna
 
     url = f"sqlite:///{tmp_path}/study.db"
-    optuna.create_study(study_name="foreign", storage=url).set_user_attr("theirs", 1)
+    storage = optuna.storages.RDBStorage(url)
+    optuna.create_study(study_name="foreign", storage=storage).set_user_attr("theirs", 1)
+    storage.remove_session()
+    storage.engine.dispose()
     with pytest.raises(StudyError, match="not written by this version"):
         Ledger.open("foreign", tmp_path, url)
 
