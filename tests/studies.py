@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from autonas.arch import ArchSpec
-from autonas.trial import StudyRecord
+from autonas.trial import Budget, DataRef, EvaluationSettings, Job, LatencySettings, StudyRecord, TrainingSettings
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -69,3 +70,25 @@ def essence(study: StudyRecord) -> list[Any]:
 
 
 SMALL_SPEC = ArchSpec(layers=1, width=16, heads=2, kv_heads=1, vocab_size=300, context_length=64)
+
+
+def small_job(data: DataRef, folder: Path, **changes: Any) -> Job:
+    """A job of a second: SMALL_SPEC over a dozen steps, scored by its loss."""
+    job = Job(
+        kind="train",
+        study="small",
+        trial=0,
+        attempt=1,
+        spec=SMALL_SPEC,
+        budget=Budget(rung=0, tokens=4_096, cooldown_tokens=1_024),
+        seed=1,
+        data_seed=2,
+        data=data,
+        training=TrainingSettings(batch_tokens=512, warmup_tokens=1_024),
+        evaluation=EvaluationSettings(validation_tokens=3_000, prompts_per_kind=3, samples_per_prompt=2, new_tokens=8),
+        latency=LatencySettings(device="cpu", context=32),
+        objectives=("val_loss",),
+        folder=str(folder),
+        threads=1,
+    )
+    return dataclasses.replace(job, **changes)

@@ -13,9 +13,9 @@ from autonas import worker
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.errors import CheckpointError
 from autonas.model.transformer import Transformer
-from autonas.trial import Budget, EvaluationSettings, Job, LatencySettings, TrainingSettings, to_json
+from autonas.trial import Budget, Job, to_json
 from autonas.worker import run_job
-from tests.studies import SMALL_SPEC
+from tests.studies import small_job
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +25,8 @@ def dataset(code_corpus: Path) -> Dataset:
 
 @pytest.fixture
 def job(dataset: Dataset, tmp_path: Path) -> Job:
-    return Job(
-        kind="train",
-        study="worker",
-        trial=3,
-        attempt=1,
-        spec=SMALL_SPEC,
-        budget=Budget(rung=0, tokens=6_000, cooldown_tokens=1_500),
-        seed=1,
-        data_seed=2,
-        data=dataset.ref,
-        training=TrainingSettings(batch_tokens=512, warmup_tokens=1_024),
-        evaluation=EvaluationSettings(validation_tokens=3_000, prompts_per_kind=3, samples_per_prompt=2, new_tokens=8),
-        latency=LatencySettings(device="cpu", context=32),
-        objectives=("val_loss", "collapse_rate"),
-        folder=str(tmp_path),
-        threads=1,
-    )
+    budget = Budget(rung=0, tokens=6_000, cooldown_tokens=1_500)
+    return small_job(dataset.ref, tmp_path, trial=3, budget=budget, objectives=("val_loss", "collapse_rate"))
 
 
 def test_a_job_is_scored_with_its_evidence(job: Job) -> None:

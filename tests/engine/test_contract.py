@@ -13,8 +13,8 @@ from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, pre
 from autonas.engine.base import Engine, JobProgress
 from autonas.engine.inline import InlineEngine
 from autonas.errors import CorpusError
-from autonas.trial import Budget, EvaluationSettings, Job, LatencySettings, TrainingSettings
-from tests.studies import SMALL_SPEC
+from autonas.trial import Job
+from tests.studies import small_job
 
 Make = Callable[..., Engine]
 ENGINES: dict[str, Make] = {"inline": InlineEngine}
@@ -40,23 +40,7 @@ def dataset(code_corpus: Path) -> Dataset:
 
 @pytest.fixture
 def job(dataset: Dataset, tmp_path: Path) -> Job:
-    return Job(
-        kind="train",
-        study="contract",
-        trial=0,
-        attempt=1,
-        spec=SMALL_SPEC,
-        budget=Budget(rung=0, tokens=4_096, cooldown_tokens=1_024),
-        seed=1,
-        data_seed=2,
-        data=dataset.ref,
-        training=TrainingSettings(batch_tokens=512, warmup_tokens=1_024),
-        evaluation=EvaluationSettings(validation_tokens=2_000),
-        latency=LatencySettings(device="cpu", context=32),
-        objectives=("val_loss",),
-        folder=str(tmp_path),
-        threads=1,
-    )
+    return small_job(dataset.ref, tmp_path)
 
 
 def test_every_started_job_comes_back_exactly_once(make: Make, job: Job) -> None:

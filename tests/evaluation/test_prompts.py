@@ -43,7 +43,8 @@ def test_there_are_enough_prompts_and_no_two_are_alike() -> None:
 def test_every_few_shot_prompt_is_python_that_waits_for_a_body(prompt: str) -> None:
     head = prompt.rstrip("\n").rsplit("\n", 1)[-1]
     indent = len(head) - len(head.lstrip())
-    ast.parse(prompt + " " * (indent + 4) + "pass\n")
+    last = ast.parse(prompt + " " * (indent + 4) + "pass\n").body[-1]
+    assert isinstance(last, ast.FunctionDef | ast.ClassDef), "the body that is wanted belongs to a function or a class"
 
 
 def test_every_prompt_leaves_room_for_60_tokens_in_a_context_of_256_with_a_vocabulary_of_2048() -> None:

@@ -197,6 +197,7 @@ def test_inference_mode_leaves_the_model_trainable(position: str) -> None:
     with torch.inference_mode():
         model(tokens)
     torch.autograd.backward(model(tokens).sum())
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
 
 
 @pytest.mark.parametrize("position", ["rope", "alibi"])

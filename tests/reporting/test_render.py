@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from autonas.errors import ResourceError
+from autonas.objective import OBJECTIVES
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import chosen_samples, printable
 from autonas.reporting.render import embedded_json, render, write_report
@@ -169,12 +170,15 @@ def test_a_small_study_makes_a_small_file_and_a_large_one_opens_too() -> None:
     "objectives", [("val_loss",), ("val_loss", "params"), ("val_loss", "bits_per_byte", "params", "memory", "flops")]
 )
 def test_any_number_of_objectives_can_be_shown(objectives: tuple[str, ...]) -> None:
-    Page(render(build_report(make_study(objectives=objectives))))
+    words = " ".join(Page(render(build_report(make_study(objectives=objectives)))).text)
+    assert all(OBJECTIVES[name].title in words for name in objectives)
 
 
 @pytest.mark.parametrize("survivors", [0, 1, 2])
 def test_a_study_with_hardly_a_final_trial_can_be_shown(survivors: int) -> None:
-    Page(render(build_report(make_study(survivors=survivors, repeats=0))))
+    report = build_report(make_study(survivors=survivors, repeats=0))
+    words = " ".join(Page(render(report)).text)
+    assert ("there is no front" in words) == (not report.front)
 
 
 def test_a_study_that_has_just_begun_can_be_shown() -> None:
