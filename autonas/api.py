@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
 from autonas.engine.base import OnProgress
-from autonas.engine.inline import InlineEngine
+from autonas.engine.choice import EngineSettings, make_engine
 from autonas.errors import RequestError, StudyError
 from autonas.ledger import Ledger
 from autonas.machine import resolve_threads
@@ -35,8 +35,7 @@ def search(
     seed: int | None = None,
     storage: str | None = None,
     resume: bool = False,
-    device: str = "auto",
-    threads: int | None = None,
+    engine: EngineSettings | None = None,
     out: str | Path = TRIALS,
     watcher: Watcher | None = None,
     on_progress: OnProgress | None = None,
@@ -44,8 +43,9 @@ def search(
     """Search a space, a file or the bare name of one that ships with autonas; returns the finished study.
 
     The study is kept in `out`/`study` (default: trials/ and the space's name); `resume` goes on with it. `storage` is any
-    Optuna storage URL to use instead of the embedded ledger. `threads` of a trial are 1 unless given: a second one makes small
-    models at most 1.7 times as fast on a quiet machine, and up to 25 times as slow on a busy one.
+    Optuna storage URL to use instead of the embedded ledger. Unless `engine` says otherwise, Ray workers run the trials on this
+    machine, one thread each: a second one makes small models at most 1.7 times as fast on a quiet machine, and up to 25 times
+    as slow on a busy one.
 
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
@@ -55,15 +55,17 @@ def search(
         raise RequestError("search: a Recipe has its trials, max_hours, sampler and seed; give them to load_recipe")
     recipe = space if isinstance(space, Recipe) else read_recipe(space, *overrides)
     name = study or recipe.name
+    engine = engine or EngineSettings()
+    resolve_threads(engine.threads)
     return run_study(
         recipe,
-        InlineEngine(on_progress),
+        make_engine(engine, on_progress),
         name=name,
         folder=study_folder(name, out),
         storage=storage,
         resume=resume,
-        device=device,
-        threads=resolve_threads(threads or 1),
+        device=engine.device,
+        threads=engine.threads,
         watcher=watcher,
     )
 

@@ -18,7 +18,7 @@ import psutil
 import autonas
 from autonas.errors import RequestError
 
-_PACKAGES = ("torch", "optuna", "numpy", "tokenizers", "datasketch", "safetensors")
+_PACKAGES = ("torch", "optuna", "ray", "numpy", "tokenizers", "datasketch", "safetensors")
 
 
 def environment() -> dict[str, Any]:

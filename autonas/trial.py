@@ -105,10 +105,11 @@ class LatencySettings:
 class Job:
     """What a worker is asked. `python -m autonas.worker job.json` replays it with the same result.
 
-    `kind`: "train" trains to the budget's rung and measures; "latency" builds the untrained model and times it.
+    `kind`: "train" trains to the budget's rung and measures; "latency" builds the untrained model and times it; "run" is a
+    full run, whose folder is its own.
     """
 
-    kind: Literal["train", "latency"]
+    kind: Literal["train", "latency", "run"]
     study: str
     trial: int
     attempt: int
@@ -163,7 +164,7 @@ class Sample:
 class Outcome:
     """What comes back from a job: scores, or a failure, and how they came about."""
 
-    kind: Literal["train", "latency"]
+    kind: Literal["train", "latency", "run"]
     trial: int
     attempt: int
     rung: int

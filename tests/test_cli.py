@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from autonas.cli import _parser, main
+from autonas.cli import main
+from autonas.parser import make_parser
 from tests.studies import write_space
 
 COMMANDS = (
@@ -80,7 +81,7 @@ def test_the_examples_of_the_help_texts_parse() -> None:
             [sys.executable, "-m", "autonas.cli", name, "--help"], capture_output=True, text=True, check=True
         ).stdout
         example = text.split("example:  autonas ")[1].strip()
-        assert _parser().parse_args(shlex.split(example)).command == name
+        assert make_parser().parse_args(shlex.split(example)).command == name
 
 
 def test_a_search_ends_with_its_front_and_its_report(workplace: Path) -> None:

@@ -19,11 +19,11 @@ import yaml
 
 import autonas
 from autonas.arch import DIMENSIONS
-from autonas.cli import _parser
 from autonas.data.records import CorpusSettings, TokenizerSettings
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import FAILURE_KINDS, RequestError
 from autonas.objective import OBJECTIVES
+from autonas.parser import make_parser
 from autonas.policy.settings import CalibrationSettings
 from autonas.recipe import HorizonSettings, PromoteSettings, Recipe, load_recipe
 from autonas.recipe.fields import fields_of
@@ -219,7 +219,7 @@ def spoken_commands() -> Iterator[tuple[str, str]]:
 
 
 def subparsers() -> dict[str, argparse.ArgumentParser]:
-    actions = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    actions = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(actions[0].choices)
 
 
@@ -228,7 +228,7 @@ def test_every_command_spoken_of_exists_with_its_flags(page: str, command: str) 
     words = shlex.split(command.replace("…", " "))
     flags = {word.split("=")[0].strip("[]") for word in words if word.strip("[").startswith("--")}
     if words[0].startswith("-"):
-        known = set(_parser()._option_string_actions)
+        known = set(make_parser()._option_string_actions)
     else:
         assert words[0] in subparsers(), f"{page}: autonas {words[0]}"
         known = set(subparsers()[words[0]]._option_string_actions)

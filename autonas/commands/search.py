@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from autonas.commands import FAILED, OK, note, print_json
+from autonas.commands import FAILED, OK, engine_settings, note, print_json
 
 if TYPE_CHECKING:
     from autonas.arch import ArchSpec
@@ -27,8 +27,7 @@ def search(options: argparse.Namespace) -> int:
             study=name,
             storage=options.storage,
             resume=options.resume,
-            device=options.device,
-            threads=options.threads,
+            engine=engine_settings(options),
             out=options.out,
             watcher=Watcher(say=display.say, changed=display.changed),
             on_progress=display.progress,
