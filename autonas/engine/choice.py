@@ -1,0 +1,42 @@
+"""Which engine runs a study's jobs, by the name that a user gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from autonas.engine.base import Engine, OnProgress
+from autonas.errors import RequestError
+
+ENGINES = ("ray", "inline")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Where jobs run: which engine, how many workers, and what each of them may use."""
+
+    name: Literal["ray", "inline"] = "ray"
+    ray_address: str | None = None  # of a running cluster; None: this machine alone
+    workers: int | None = None  # None: as many as fit
+    threads: int = 1  # CPU cores of each worker
+    device: str = "auto"
+    gpus_per_worker: float | None = None  # None: 1 where jobs run on CUDA, else 0
+
+
+def make_engine(settings: EngineSettings, on_progress: OnProgress | None = None) -> Engine:
+    """The engine that `settings` asks for, ready to take jobs.
+
+    Raises:
+        RequestError: there is no engine of this name, or what it needs is not there.
+    """
+    if settings.name == "inline":
+        if settings.workers not in (None, 1) or settings.ray_address is not None:
+            raise RequestError("--engine inline has one worker, in this process; leave out --workers and --ray-address")
+        from autonas.engine.inline import InlineEngine
+
+        return InlineEngine(on_progress)
+    if settings.name == "ray":
+        from autonas.engine.ray_tune import RayEngine
+
+        return RayEngine(settings, on_progress)
+    raise RequestError(f"there is no engine {settings.name!r}; choose one of {', '.join(ENGINES)}")

@@ -1,0 +1,216 @@
+"""What can be asked on the command line: every command with its options. Calls nothing."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import autonas
+from autonas.commands import WRONG_REQUEST
+from autonas.engine.choice import ENGINES
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one message, as every wrong request does."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"autonas: {message}. See `{self.prog} --help`.", file=sys.stderr)
+        sys.exit(WRONG_REQUEST)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of `autonas`. Parsed options hold `home`, a module of commands/, and `command`, its function.
+
+    A command that can be gone on with after an interruption has `resume_hint`, which makes the text that says how.
+    """
+    parser = _Parser(prog="autonas", description="Multi-objective neural architecture search for small code language models.")
+    parser.add_argument("--version", action="version", version=f"autonas {autonas.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, home: str, text: str, example: str) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example:  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=name, home=home)
+        return sub
+
+    _add_search(command)
+    _add_reading(command)
+    _add_runs(command)
+    _add_data(command)
+    return parser
+
+
+Command = Callable[..., argparse.ArgumentParser]
+
+
+def _add_search(command: Command) -> None:
+    search = command("search", "search", "search a space for its Pareto front", "autonas search --space quickstart.yaml")
+    _recipe_options(search)
+    search.add_argument("--study", metavar="NAME", help="the study's name (default: the space's)")
+    search.add_argument("--trials", type=_count, metavar="N", help="trials that begin training")
+    search.add_argument("--max-hours", type=_hours, metavar="H", help="stop beginning trials in time for an end after H hours")
+    _engine_options(search)
+    search.add_argument("--sampler", metavar="NAME", help="tpe, nsgaii or random")
+    search.add_argument("--resume", action="store_true", help="go on with a study that exists")
+    search.add_argument("--json", action="store_true", help="print the front as JSON at the end")
+    search.add_argument("--quiet", action="store_true", help="no progress")
+    _study_options(search)
+    search.set_defaults(resume_hint=_search_again)
+
+    plan = command("plan", "search", "say what a search would cost, before it is begun", "autonas plan --space code_lm.yaml")
+    _recipe_options(plan)
+    plan.add_argument("--trials", type=_count, metavar="N")
+    plan.add_argument("--max-hours", type=_hours, metavar="H")
+    plan.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    plan.add_argument("--threads", type=_count, metavar="N")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_reading(command: Command) -> None:
+    status = command("status", "studies", "say what a study, or every study, has done so far", "autonas status quickstart")
+    status.add_argument("study", nargs="?", metavar="STUDY", help="all studies here when left out")
+    front = command("front", "studies", "print the Pareto front of a study", "autonas front quickstart --json")
+    front.add_argument("study", metavar="STUDY")
+    report = command("report", "studies", "write a study's report, one HTML file", "autonas report quickstart")
+    report.add_argument("study", metavar="STUDY")
+    report.add_argument("--out", dest="file", metavar="FILE", help="default: reports/STUDY.html")
+    clean = command("clean", "studies", "free checkpoints that nothing needs", "autonas clean quickstart")
+    clean.add_argument("study", nargs="?", metavar="STUDY", help="all studies here when left out")
+    for sub in (status, front, report, clean):
+        _study_options(sub, out_name="--trials-dir" if sub is report else "--out")
+    for sub in (status, front):
+        sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_runs(command: Command) -> None:
+    train = command("train", "runs", "train one architecture in full", "autonas train --spec arch.yaml --steps 2000")
+    train.add_argument("--spec", required=True, metavar="FILE", help="YAML or JSON with the space file's names")
+    train.add_argument("--steps", type=_count, required=True, metavar="N")
+    train.add_argument("--space", default="quickstart.yaml", metavar="FILE", help="the recipe for corpus, tokenizer, training")
+    train.add_argument("--out", metavar="RUN", help="the run's folder (default: trials/run-<fingerprint>)")
+    train.add_argument("--seed", type=int, default=0, metavar="S")
+    train.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    train.add_argument("--threads", type=_count, metavar="N")
+    train.add_argument("--resume", action="store_true", help="go on with a run that exists")
+    train.add_argument("--json", action="store_true", help="print the evaluation as JSON")
+    train.set_defaults(resume_hint=lambda options: "the same command with --resume")
+
+    generate = command("generate", "runs", "write code with a trained model", "autonas generate RUN --prompt 'def add(a, b):'")
+    generate.add_argument("model", metavar="RUN", help="a run's folder, or STUDY:TRIAL for a trial on a study's front")
+    generate.add_argument("--prompt", required=True, metavar="TEXT", help="- reads it from standard input")
+    generate.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy")
+    generate.add_argument("--top-k", type=_count, default=40, metavar="K")
+    generate.add_argument("--max-tokens", type=_count, default=120, metavar="N")
+    generate.add_argument("--seed", type=int, default=0, metavar="S")
+    generate.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    generate.add_argument("--json", action="store_true", help="print prompt and completion as JSON, not streamed")
+    _study_options(generate)
+
+    latency = command("latency", "runs", "time an architecture on this machine", "autonas latency --spec arch.yaml --json")
+    latency.add_argument("--spec", required=True, metavar="FILE")
+    latency.add_argument("--space", metavar="FILE", help="take the latency section of this recipe")
+    for name, kind, text in (
+        ("--device", str, "auto, cpu, cuda"),
+        ("--dtype", str, "auto, float32, bfloat16"),
+        ("--threads", _count, "threads while timing"),
+        ("--batch", _count, "sequences at once"),
+        ("--context", _count, "tokens in the KV cache while a token is timed"),
+    ):
+        latency.add_argument(name, type=kind, metavar=name[2].upper(), help=text)
+    latency.add_argument("--json", action="store_true", help="print JSON; it serves as `latency: {table: FILE}` elsewhere")
+
+
+def _add_data(command: Command) -> None:
+    corpus = command(
+        "corpus", "data", "build a recipe's corpus and say what was kept", "autonas corpus --space quickstart.yaml"
+    )
+    corpus.add_argument("--space", required=True, metavar="FILE")
+    corpus.add_argument("--verify", action="store_true", help="compare every file with its checksum")
+    corpus.add_argument("--json", action="store_true", help="print JSON")
+    tokenizer = command("tokenizer", "data", "train or check a tokenizer", "autonas tokenizer check tokenizer.json")
+    tokenizer.add_argument("action", choices=("train", "check", "encode"))
+    tokenizer.add_argument("file", metavar="TOKENIZER", help="a tokenizer.json")
+    tokenizer.add_argument("--space", metavar="FILE", help="train: the recipe whose corpus is used")
+    tokenizer.add_argument("--vocab-size", type=_count, metavar="N", help="train: entries (default: the recipe's)")
+    tokenizer.add_argument("--text", metavar="TEXT", help="encode: the text (default: standard input)")
+    tokenizer.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _recipe_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--space", required=True, metavar="FILE", help="a space file, or the bare name of a shipped one")
+    parser.add_argument("--seed", type=int, metavar="S")
+
+
+def _engine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", choices=ENGINES, default="ray", help="Ray workers (default), or this process alone")
+    parser.add_argument(
+        "--ray-address",
+        metavar="A",
+        default=os.environ.get("RAY_ADDRESS") or None,
+        help="a running cluster (default: this machine)",
+    )
+    parser.add_argument("--workers", type=_count, metavar="N", help="jobs at once (default: as many as fit)")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="what models are trained on")
+    parser.add_argument("--threads", type=_count, metavar="N", help="CPU cores of each worker (default: 1)")
+    parser.add_argument(
+        "--gpus-per-worker", type=_share, metavar="G", help="GPUs of each worker, or the part of one (default: 1)"
+    )
+
+
+def _study_options(parser: argparse.ArgumentParser, out_name: str = "--out") -> None:
+    parser.add_argument(
+        "--storage", metavar="URL", default=os.environ.get("AUTONAS_STORAGE") or None, help="an Optuna storage URL"
+    )
+    parser.add_argument(out_name, dest="out", default="trials", metavar="DIR", help="where studies are kept (default: trials)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not (0 < share <= 1 or (share > 1 and share.is_integer())):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a part of a GPU, such as 0.5, nor a whole number of them")
+    return share
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of hours")
+    return hours
+
+
+def _search_again(options: argparse.Namespace) -> str:
+    """The command that goes on with an interrupted search; the storage is left out, since its URL may hold a password."""
+    parts = ["autonas", "search", "--space", options.space]
+    for flag in ("study", "trials", "max_hours", "sampler", "seed", "threads", "workers", "gpus_per_worker", "ray_address"):
+        if getattr(options, flag) is not None:
+            parts += [f"--{flag.replace('_', '-')}", str(getattr(options, flag))]
+    parts += ["--out", options.out] if options.out != "trials" else []
+    parts += ["--device", options.device] if options.device != "auto" else []
+    parts += ["--engine", options.engine] if options.engine != "ray" else []
+    # An embedded study that was interrupted before its ledger was written has nothing to go on with.
+    name = options.study or Path(options.space).stem
+    begun = options.storage is not None or any(Path(options.out).glob(f"{glob.escape(name)}/*.journal"))
+    return shlex.join(parts) + (" --storage URL" if options.storage else "") + (" --resume" if begun else "")
