@@ -35,6 +35,9 @@ from autonas.trial import Failure, Outcome, Score, StudyRecord, TrialRecord, fro
 
 JOURNAL = "ledger.journal"
 _FORMAT = 1
+# Attributes of ours among Optuna's own, where dashboards do not list them.
+_OURS = "autonas:"
+_RETRY = f"{_OURS}retry:"
 _STATES = {TrialState.RUNNING: "live", TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.PRUNED: "stopped"}
 
 
@@ -139,10 +142,12 @@ class Ledger:
         scores: Mapping[str, Score],
         *,
         repeat_of: int | None = None,
+        retry_of: int | None = None,
         sampler_state: Mapping[str, Any] | None = None,
     ) -> int:
-        """A trial begins to train; returns its number."""
-        attributes = {"spec": to_json(spec), "scores": to_json(scores), "repeat_of": repeat_of}
+        """A trial begins to train; returns its number. With `retry_of` it takes the place of that trial, which has failed."""
+        assert retry_of is None or self._trial(retry_of).state == TrialState.FAIL, f"trial {retry_of} has not failed"
+        attributes = {"spec": to_json(spec), "scores": to_json(scores), "repeat_of": repeat_of, "retry_of": retry_of}
         return self._add(TrialState.RUNNING, params, distributions, attributes, dict(sampler_state or {}))
 
     def add_infeasible(
@@ -200,6 +205,13 @@ class Ledger:
         with _translated(self.name):
             self._storage.set_trial_user_attr(trial._trial_id, f"rung:{outcome.rung}", to_json(outcome))
 
+    def retry(self, number: int, failure: Failure) -> None:
+        """A job of a trial ended badly, and is tried again: the trial lives on."""
+        trial = self._live(number)
+        key = f"{_RETRY}{_num_retries(trial)}"
+        with _translated(self.name):
+            self._storage.set_trial_system_attr(trial._trial_id, key, to_json(failure))
+
     def complete(self, number: int, values: Sequence[float]) -> None:
         """A trial was scored at the last rung, with these objectives in the study's order."""
         self._end(number, TrialState.COMPLETE, list(values))
@@ -228,16 +240,23 @@ class Ledger:
         with _translated(self.name):
             self._storage.set_trial_state_values(trial._trial_id, state, values)
 
-    def _live(self, number: int) -> FrozenTrial:
+    def _trial(self, number: int) -> FrozenTrial:
         with _translated(self.name):
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-            trial = self._storage.get_trial(trial_id)
+            return self._storage.get_trial(trial_id)
+
+    def _live(self, number: int) -> FrozenTrial:
+        trial = self._trial(number)
         assert trial.state == TrialState.RUNNING, f"trial {number} has ended already, as {trial.state.name}"
         return trial
 
 
 def _num_rungs(trial: FrozenTrial) -> int:
     return sum(key.startswith("rung:") for key in trial.user_attrs)
+
+
+def _num_retries(trial: FrozenTrial) -> int:
+    return sum(key.startswith(_RETRY) for key in trial.system_attrs)
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:
@@ -262,11 +281,13 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         spec=None if attributes.get("spec") is None else ArchSpec.from_dict(attributes["spec"]),
         repeat_of=attributes.get("repeat_of"),
         scores={name: from_json(Score, score) for name, score in attributes.get("scores", {}).items()},
+        retry_of=attributes.get("retry_of"),
         rungs=rungs,
+        retries=tuple(from_json(Failure, trial.system_attrs[f"{_RETRY}{i}"]) for i in range(_num_retries(trial))),
         reason=reason,
         failure=None if failure is None else failure.kind,
         nearest=attributes.get("nearest"),
-        sampler_state=trial.system_attrs,
+        sampler_state={key: value for key, value in trial.system_attrs.items() if not key.startswith(_OURS)},
     )
 
 

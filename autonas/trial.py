@@ -195,8 +195,10 @@ class TrialRecord:
     params: Mapping[str, Any]  # as the sampler drew them
     spec: ArchSpec | None  # None when the params break a rule and describe no architecture
     repeat_of: int | None = None  # a declared repeat of this trial with new seeds
+    retry_of: int | None = None  # takes the place of this trial, which failed
     scores: Mapping[str, Score] = field(default_factory=dict)  # known before training: params, memory, flops, latency
     rungs: tuple[Outcome, ...] = ()
+    retries: tuple[Failure, ...] = ()  # jobs of it that failed and were tried again, oldest first
     reason: str = ""  # the rule broken, or how it failed, in words
     failure: FailureKind | None = None
     nearest: Mapping[str, Any] | None = None  # of an infeasible trial: the nearest legal params

@@ -161,6 +161,37 @@ def test_an_ended_trial_cannot_end_again_or_go_on(tmp_path: Path, url: str | Non
     assert ledger.read() == before
 
 
+def test_failed_jobs_that_were_tried_again_are_remembered_in_order(tmp_path: Path, url: str | None, made: Made) -> None:
+    name = f"study-{tmp_path.name}"
+    ledger = made(Ledger.create(name, tmp_path, url, RECIPE, RECIPE["objectives"]))
+    number = begin(ledger)
+    failures = tuple(Failure(kind=kind, message=f"it was {kind}") for kind in ("preempted", "error", "timeout"))
+    for failure in failures:
+        ledger.retry(number, failure)
+    ledger.finish_rung(outcome(number, 0))
+    trial = made(Ledger.open(name, tmp_path, url)).read().trials[number]
+    assert trial.retries == failures
+    assert trial.state == "live" and len(trial.rungs) == 1 and trial.failure is None
+    assert trial.sampler_state == {"note": [1, 2]}
+    ledger.stop(number)
+    assert ledger.read().trials[number].retries == failures
+    with pytest.raises(AssertionError, match="has ended already"):
+        ledger.retry(number, failures[0])
+
+
+def test_a_trial_takes_the_place_of_one_that_failed_and_of_no_other(tmp_path: Path, url: str | None, made: Made) -> None:
+    name = f"study-{tmp_path.name}"
+    ledger = made(Ledger.create(name, tmp_path, url, RECIPE, RECIPE["objectives"]))
+    failed, live = begin(ledger), begin(ledger)
+    ledger.fail(failed, Failure(kind="error", message="x"))
+    again = ledger.begin(PARAMS, DISTRIBUTIONS, SPEC, EXACT, retry_of=failed)
+    trials = made(Ledger.open(name, tmp_path, url)).read().trials
+    assert [trial.retry_of for trial in trials] == [None, None, failed]
+    assert trials[again].params == trials[failed].params
+    with pytest.raises(AssertionError, match=f"trial {live} has not failed"):
+        ledger.begin(PARAMS, DISTRIBUTIONS, SPEC, EXACT, retry_of=live)
+
+
 def test_a_rung_is_neither_doubled_nor_skipped(tmp_path: Path) -> None:
     ledger = Ledger.create("study", tmp_path, None, RECIPE, RECIPE["objectives"])
     number = begin(ledger)

@@ -203,7 +203,7 @@ class Policy:
     def _repeat(self, study: StudyRecord) -> Step:
         """The next declared repeat: front trials in order of survival, each once more, cheapest knowledge of seed noise."""
         finals = [t for t in study.trials if t.state == "complete" and t.repeat_of is None]
-        repeated = [t.repeat_of for t in study.trials if t.repeat_of is not None]
+        repeated = [t.repeat_of for t in study.trials if t.repeat_of is not None and t.retry_of is None]
         due = min(self._settings.repeats, len(finals)) - len(repeated)
         if due <= 0:
             return Finish(reason=self._end_reason(study))
@@ -221,8 +221,9 @@ class Policy:
 
 
 def begun(study: StudyRecord) -> int:
-    """The trials that began training, declared repeats left out: what `--trials` counts."""
-    return sum(trial.state != "infeasible" or bool(trial.rungs) for trial in study.trials if trial.repeat_of is None)
+    """The trials that began training: what `--trials` counts. Declared repeats are left out, and a retry is its original's."""
+    counted = (trial for trial in study.trials if trial.repeat_of is None and trial.retry_of is None)
+    return sum(trial.state != "infeasible" or bool(trial.rungs) for trial in counted)
 
 
 def beats_unigram(outcome: Outcome) -> str | None:

@@ -150,6 +150,32 @@ def test_a_study_ends_with_every_trial_ended_once_and_its_budget_spent(name: Any
     assert len({trial.repeat_of for trial in repeats}) == 2
 
 
+def test_a_retried_trial_is_one_of_the_budget_and_is_judged_like_any_other() -> None:
+    study = VirtualStudy(SETTINGS)
+    while not any(trial.state == "live" for trial in study.trials):
+        study.take(study.policy.next_step(study.record, running=frozenset()))
+    first = next(trial for trial in study.trials if trial.state == "live")
+    study.amend(first.number, state="failed", failure="error")
+    again = dataclasses.replace(first, number=len(study.trials), retry_of=first.number)
+    study.trials.append(again)
+    assert begun(study.record) == 1
+    assert study.play() == "all 14 trials have ended"
+    assert begun(study.record) == 14
+    scored = [standing.trial for standing in study.policy.standings(study.record, 0)]
+    assert again.number in scored and first.number not in scored and len(scored) == 14
+
+
+def test_a_declared_repeat_that_failed_and_was_retried_is_one_repeat() -> None:
+    study = VirtualStudy(SETTINGS)
+    study.play()
+    repeat = next(trial for trial in study.trials if trial.repeat_of is not None)
+    study.amend(repeat.number, state="failed", failure="error", rungs=())
+    study.trials.append(dataclasses.replace(repeat, number=len(study.trials), state="live", rungs=(), retry_of=repeat.number))
+    before = len(study.trials)
+    assert study.play() == "all 14 trials have ended"
+    assert len(study.trials) == before and study.trials[-1].state == "complete"
+
+
 def test_the_same_seed_plays_the_same_study_and_another_seed_another() -> None:
     first, second = VirtualStudy(SETTINGS), VirtualStudy(SETTINGS)
     other = VirtualStudy(dataclasses.replace(SETTINGS, seed=1))
