@@ -126,6 +126,7 @@ class Job:
     device: str = "cpu"
     threads: int = 1
     time_limit_s: float | None = None
+    checkpoint_every_s: float = 30.0
 
     @property
     def name(self) -> str:

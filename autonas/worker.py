@@ -24,16 +24,18 @@ from autonas.data.dataset import Dataset
 from autonas.errors import AutonasError, CheckpointError, RequestError, TrialFailure, resource_error
 from autonas.evaluation.baselines import baselines
 from autonas.evaluation.collapse import measure_collapse
-from autonas.evaluation.latency import measured_latency, resolve_device
+from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.leak import leak_test
+from autonas.evaluation.lease import sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
+from autonas.full_run import run_full
 from autonas.model.transformer import build_model
+from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, save, save_model
 from autonas.training.guards import memory_guard
 from autonas.training.loop import Progress, TrainState, fork_cooldown, new_state, train
 from autonas.trial import EvaluationSettings, Failure, Job, Outcome, Sample, Score, from_json, to_json
 
-CHECKPOINT_EVERY_S = 30.0
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown
 _WINDOWS_AT_ONCE = 4096
 
@@ -53,6 +55,8 @@ def run_job(job: Job, *, on_progress: OnProgress | None = None, stop: Callable[[
     try:
         if job.kind == "latency":
             return _run_latency(job, started)
+        if job.kind == "run":
+            return run_full(job, started, lambda step: None if on_progress is None else on_progress(job, step), stop)
         return _run_train(job, started, on_progress, stop)
     except TrialFailure as failure:
         if failure.kind == "preempted":
@@ -98,7 +102,7 @@ def _run_train(job: Job, started: float, on_progress: OnProgress | None, stop: C
         found = leak_test(model)
         state = new_state(model, windows, job.training, seed=job.seed, data_fingerprint=job.data.fingerprint)
     folder = Path(job.folder) / "checkpoints" / f"{job.trial:05d}"
-    folder.mkdir(parents=True, exist_ok=True)
+    claim_attempt(folder, job.attempt)
     trunk = folder / "trunk.safetensors"
     if trunk.exists():
         load(trunk, state)
@@ -115,11 +119,19 @@ def _run_train(job: Job, started: float, on_progress: OnProgress | None, stop: C
         if on_progress is not None:
             on_progress(job, progress)
 
-    _train_trunk(job, state, trunk, metrics, report, stop, deadline)
-    fork = fork_cooldown(state, job.budget.cooldown_tokens)
-    _follow(train(fork, stop=stop, deadline=deadline), fork, job.budget.cooldown_tokens, metrics, "cooldown", report)
-    save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
-    outcome = _measure(job, started, dataset, fork, metrics, found)
+    with sharing(lease_name(resolve_device(job.device))) as make_way:
+
+        def interrupted() -> bool:
+            make_way()
+            return stop is not None and stop()
+
+        _train_trunk(job, state, trunk, metrics, report, interrupted, deadline)
+        fork = fork_cooldown(state, job.budget.cooldown_tokens)
+        cooling = train(fork, stop=interrupted, deadline=deadline)
+        _follow(cooling, fork, job.budget.cooldown_tokens, metrics, "cooldown", report)
+        check_attempt(folder, job.attempt)
+        save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
+        outcome = _measure(job, started, dataset, fork, metrics, found)
     return dataclasses.replace(outcome, new_tokens=fork.tokens - begun_at)
 
 
@@ -129,7 +141,7 @@ def _train_trunk(
     trunk: Path,
     metrics: Metrics,
     report: Callable[[Progress], None],
-    stop: Callable[[], bool] | None,
+    stop: Callable[[], bool],
     deadline: float | None,
 ) -> None:
     """Train to the rung's tokens, saving now and then, and at the rung."""
@@ -137,12 +149,14 @@ def _train_trunk(
 
     def keep() -> None:
         nonlocal saved_at
-        if time.monotonic() - saved_at >= CHECKPOINT_EVERY_S:
+        if time.monotonic() - saved_at >= job.checkpoint_every_s:
+            check_attempt(trunk.parent, job.attempt)
             save(trunk, state)
             saved_at = time.monotonic()
 
     progress = train(state, until_tokens=job.budget.tokens, stop=stop, deadline=deadline)
     _follow(progress, state, job.budget.tokens, metrics, "stable", report, keep)
+    check_attempt(trunk.parent, job.attempt)
     save(trunk, state)
 
 

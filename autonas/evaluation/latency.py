@@ -24,7 +24,6 @@ from autonas.arch import ArchSpec
 from autonas.errors import DeviceError, InfeasibleArch
 from autonas.evaluation.latency_cache import (
     LatencyResult,
-    device_lease,
     load_table,
     look_up,
     read_cached,
@@ -32,6 +31,7 @@ from autonas.evaluation.latency_cache import (
     write_cached,
     write_entry,
 )
+from autonas.evaluation.lease import alone
 from autonas.evaluation.timing import OthersOnCpu, Protocol, Timed, attempt_until_quiet, latency_score, run_blocks
 from autonas.machine import processor_name
 from autonas.model.cache import KVCache
@@ -62,7 +62,7 @@ def measured_latency(spec: ArchSpec, settings: LatencySettings, waiting: Callabl
     question = {"spec": spec.inference_fingerprint, **latency_stamps(spec, settings)}
     found = read_cached(question)
     if found is None:
-        with device_lease(str(resolve_device(settings.device)), waiting):
+        with alone(lease_name(resolve_device(settings.device)), waiting):
             found = read_cached(question)  # whoever held the lease may have answered it
             if found is None:
                 found = _measure(spec, settings)
@@ -72,7 +72,7 @@ def measured_latency(spec: ArchSpec, settings: LatencySettings, waiting: Callabl
 
 def measure_latency(spec: ArchSpec, settings: LatencySettings, waiting: Callable[[str], None] | None = None) -> LatencyResult:
     """As `measured_latency`, but always measured now and kept nowhere but the reference's own time."""
-    with device_lease(str(resolve_device(settings.device)), waiting):
+    with alone(lease_name(resolve_device(settings.device)), waiting):
         return _measure(spec, settings)
 
 
@@ -92,6 +92,11 @@ def resolve_device(name: str) -> torch.device:
     if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"device {name!r} is not on this machine; choose cpu, or install torch with CUDA")
     return device
+
+
+def lease_name(device: torch.device) -> str:
+    """What the locks of lease.py call `device`: one name for one piece of hardware, however a process numbers its devices."""
+    return "cpu" if device.type == "cpu" else f"cuda-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -6,21 +6,17 @@ device, the software and the settings. A torn or foreign entry counts as absent:
 
 from __future__ import annotations
 
-import fcntl
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from autonas.arch import ArchSpec
 from autonas.data.cache import cache_folder, key_of, write_file
-from autonas.errors import InfeasibleArch, RecipeError, resource_error
+from autonas.errors import InfeasibleArch, RecipeError
 from autonas.trial import Score, from_json, to_json
 
-_POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,35 +70,6 @@ def write_entry(kind: str, question: Mapping[str, str], answer: Any) -> None:
 
 def _entry_path(kind: str, question: Mapping[str, str]) -> Path:
     return cache_folder() / "latency" / f"{kind}-{key_of(dict(question))}.json"
-
-
-@contextmanager
-def device_lease(device: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Be the only autonas process of this user that times something on `device`; wait as long as another one does.
-
-    The lock ends with its process, however that ends. `waiting` is told once, in words, that one waits.
-
-    Raises:
-        ResourceError: the lock file cannot be written.
-    """
-    path = cache_folder() / "latency" / f"{device.replace(':', '-').replace('/', '-')}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise resource_error(error, path) from error
-    with file:
-        told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if waiting is not None and not told:
-                    waiting(f"waiting for another autonas process to finish timing on {device}")
-                told = True
-                time.sleep(_POLL_S)
-        yield
 
 
 def table_entry(spec: ArchSpec, result: LatencyResult) -> dict[str, Any]:

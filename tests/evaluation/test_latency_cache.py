@@ -18,7 +18,6 @@ from autonas.arch import ArchSpec
 from autonas.errors import InfeasibleArch, RecipeError, ResourceError
 from autonas.evaluation.latency_cache import (
     LatencyResult,
-    device_lease,
     load_table,
     look_up,
     read_cached,
@@ -67,43 +66,6 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("AUTONAS_CACHE", str(tmp_path / "file"))
     with pytest.raises(ResourceError, match="file"):
         write_cached({"spec": "a"}, result_of())
-    with pytest.raises(ResourceError, match="file"), device_lease("cpu"):
-        pass
-
-
-def _hold(cache: str, held: Event, release: Event) -> None:
-    os.environ["AUTONAS_CACHE"] = cache
-    with device_lease("cuda:0"):
-        held.set()
-        release.wait(30)
-
-
-def test_a_lease_excludes_another_process_until_that_one_ends_however_it_ends(own_cache: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    held, release = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(str(own_cache), held, release))
-    process.start()
-    try:
-        assert held.wait(60)
-        told: list[str] = []
-        order: list[str] = []
-
-        def end_it() -> None:
-            while not told:
-                time.sleep(0.01)
-            order.append("killed")
-            process.kill()
-
-        thread = threading.Thread(target=end_it)
-        thread.start()
-        with device_lease("cpu"), device_lease("cuda:0", told.append):  # another device is free meanwhile
-            order.append("entered")
-        thread.join()
-    finally:
-        process.kill()
-        process.join()
-    assert order == ["killed", "entered"]
-    assert len(told) == 1 and "cuda:0" in told[0]
 
 
 def written(tmp_path: Path, values: Any) -> Path:
