@@ -11,6 +11,7 @@ AutonasError
 │   ├── CheckpointError   a checkpoint is missing, corrupt or of another architecture
 │   ├── DeviceError       a device or number format that this machine does not have
 │   └── ResourceError     no space left, no permission
+├── ClusterError          the machines that run the jobs have gone; what was finished is kept (exit code 1)
 └── TrialFailure          a job ended badly; `.kind` says how. The worker makes a `Failure` of it, unless preempted
 """
 
@@ -70,6 +71,10 @@ class DeviceError(RequestError):
 
 class ResourceError(RequestError):
     """No space left on the disk, or no permission to write there."""
+
+
+class ClusterError(AutonasError):
+    """The machines that run the jobs have gone. What was finished is kept."""
 
 
 class TrialFailure(AutonasError):

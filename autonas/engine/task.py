@@ -1,0 +1,105 @@
+"""One job in a thread of a worker process, watched from another: what an engine's workers have in common. Knows no Ray."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autonas import errors
+from autonas.engine.base import JobProgress
+from autonas.errors import RequestError, TrialFailure
+from autonas.trial import Failure, Job, Outcome, from_json, to_json
+
+if TYPE_CHECKING:
+    from autonas.training.loop import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Where a job stands, as it travels: `progress` while it runs; at its end one of `outcome` and `refusal`."""
+
+    progress: JobProgress | None = None
+    outcome: Outcome | None = None
+    refusal: tuple[str, str] | None = None  # the class and the message of a RequestError
+
+    def dumps(self) -> str:
+        return json.dumps(to_json(self))
+
+    @classmethod
+    def loads(cls, text: str) -> Report:
+        return from_json(cls, json.loads(text))
+
+    @property
+    def ended(self) -> bool:
+        return self.outcome is not None or self.refusal is not None
+
+    def error(self) -> RequestError:
+        """The refusal as the exception that it was."""
+        assert self.refusal is not None
+        name, message = self.refusal
+        if name == errors.InfeasibleArch.__name__:
+            return errors.InfeasibleArch("job", message)
+        kind = getattr(errors, name, RequestError)
+        return kind(message) if issubclass(kind, RequestError) else RequestError(message)
+
+
+class Task:
+    """Runs `job` at once; `prepare` makes the job one of this machine, within the thread."""
+
+    def __init__(self, job: Job, prepare: Callable[[Job], Job] = lambda job: job) -> None:
+        self._job, self._prepare = job, prepare
+        self._changed = threading.Condition()
+        self._latest: JobProgress | None = None
+        self._end: Report | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=job.name, daemon=True)
+        self._thread.start()
+
+    def report(self, timeout_s: float) -> Report:
+        """Where the job stands; returns early when it ends within `timeout_s`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._end is not None, timeout_s)
+            return self._end or Report(progress=self._latest)
+
+    def stop(self, timeout_s: float) -> None:
+        """Ask the job to end between two of its steps, and wait for it."""
+        self._stopped = True
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        end = self._ended()
+        with self._changed:
+            self._end = end
+            self._changed.notify_all()
+
+    def _ended(self) -> Report:
+        # Here, not above: the controller imports this module for its records, and must not import torch with the worker.
+        from autonas.worker import run_job
+
+        try:
+            outcome = run_job(self._prepare(self._job), on_progress=self._note, stop=lambda: self._stopped)
+            return Report(outcome=outcome)
+        except RequestError as error:
+            return Report(refusal=(type(error).__name__, str(error)))
+        except TrialFailure as failure:
+            return Report(outcome=failed(self._job, Failure(kind=failure.kind, message=str(failure))))
+        except Exception as error:  # noqa: BLE001 — whatever it is, the job must come back
+            message = f"{type(error).__name__}: {error}"
+            return Report(outcome=failed(self._job, Failure(kind="error", message=message)))
+
+    def _note(self, job: Job, progress: Progress) -> None:
+        self._latest = JobProgress(
+            trial=job.trial,
+            rung=job.budget.rung,
+            tokens=progress.tokens,
+            loss=progress.loss,
+            tokens_per_s=progress.tokens_per_s,
+        )
+
+
+def failed(job: Job, failure: Failure) -> Outcome:
+    """The outcome of a job that has nothing to show."""
+    return Outcome(kind=job.kind, trial=job.trial, attempt=job.attempt, rung=job.budget.rung, seconds=0.0, failure=failure)
