@@ -10,12 +10,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autonas.api import count_params, front, load, read_study, report, search
+    from autonas.api import count_params, front, load, promote, propose_promotion, read_study, report, search
     from autonas.evaluation.detectors import is_collapsed
     from autonas.pareto import hypervolume
 
 __version__ = "0.1.0"
-__all__ = ["count_params", "front", "hypervolume", "is_collapsed", "load", "read_study", "report", "search"]
+__all__ = [
+    "count_params",
+    "front",
+    "hypervolume",
+    "is_collapsed",
+    "load",
+    "promote",
+    "propose_promotion",
+    "read_study",
+    "report",
+    "search",
+]
 
 _HOMES = {"hypervolume": "autonas.pareto", "is_collapsed": "autonas.evaluation.detectors"}
 

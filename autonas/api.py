@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
-from autonas.engine.base import OnProgress
+from autonas.engine.base import JobProgress, OnProgress
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.errors import RequestError, StudyError
 from autonas.ledger import Ledger
 from autonas.machine import resolve_threads
+from autonas.promotion.promote import Promotion, carry_out, plan_promotion, preference, resumed_job, unfinished_run
+from autonas.promotion.promote import record as record_promotion
 from autonas.recipe import Recipe, load_recipe
 from autonas.reporting.front import front_json
+from autonas.run_folder import check_claim, run_tokens
 from autonas.study import Watcher, run_study
 from autonas.trial import StudyRecord
 
 if TYPE_CHECKING:
-    from autonas.promotion.full_run import LoadedRun
+    from autonas.full_run import LoadedRun
 
 TRIALS = Path("trials")
 REPORTS = Path("reports")
@@ -117,9 +120,107 @@ def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, f
 
 def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
     """The model, tokenizer and spec of a finished run."""
-    from autonas.promotion.full_run import load_run  # torch comes with it
+    from autonas.full_run import load_run  # torch comes with it
 
     return load_run(Path(run), device)
+
+
+def propose_promotion(
+    study: str,
+    *,
+    trial: int | None = None,
+    select: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+    steps: int | None = None,
+    storage: str | None = None,
+    out: str | Path = TRIALS,
+    run: str | Path | None = None,
+    engine: EngineSettings | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Promotion:
+    """What `promote` with the same arguments would do: the pick and its reason, the job, its epochs and its seconds here."""
+    record = read_study(study, storage=storage, out=out)
+    engine = engine or EngineSettings()
+    settings = Recipe.from_resolved(record.recipe).promote
+    return plan_promotion(
+        record,
+        preference(settings, trial=trial, select=select, limits=limits, weights=weights),
+        study_folder=study_folder(study, out),
+        steps=steps,
+        run=None if run is None else Path(run),
+        device=engine.device,
+        threads=resolve_threads(engine.threads),
+        say=say,
+    )
+
+
+def promote(
+    study: str,
+    *,
+    trial: int | None = None,
+    select: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+    steps: int | None = None,
+    storage: str | None = None,
+    out: str | Path = TRIALS,
+    run: str | Path | None = None,
+    resume: bool = False,
+    engine: EngineSettings | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[[JobProgress, int], None] = lambda progress, total_tokens: None,
+) -> Path:
+    """Train the winner of a study in full; returns the run's folder, which `load` takes.
+
+    The winner is the front's knee, or what `select` (an objective), `limits` (score to most) and `weights` (objective to
+    weight) prefer, or `trial`; what is left out is as the space file's `promote:` says. The folder is `run`, by default one in
+    the study's `runs/`. `resume` goes on with the run that was interrupted, as it was begun.
+
+    Raises:
+        RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
+        TrialFailure: the run ended badly (it diverged, there was no memory); its last checkpoint is kept.
+    """
+    engine = engine or EngineSettings()
+    record = read_study(study, storage=storage, out=out)
+    folder = study_folder(study, out)
+    if resume:
+        if select is not None or limits or weights:
+            raise StudyError("--resume goes on with a run as it was begun: leave out --select, --limit and --weight")
+        job = resumed_job(
+            record,
+            unfinished_run(folder) if run is None else Path(run),
+            steps=steps,
+            trial=trial,
+            device=engine.device,
+            threads=resolve_threads(engine.threads),
+            say=say,
+        )
+        say(f"going on with {job.folder}")
+    else:
+        promotion = propose_promotion(
+            study,
+            trial=trial,
+            select=select,
+            limits=limits,
+            weights=weights,
+            steps=steps,
+            storage=storage,
+            out=out,
+            run=run,
+            engine=engine,
+            say=say,
+        )
+        job = promotion.job
+        check_claim(job, resume=False)
+        say(promotion.describe())
+        if not record_promotion(promotion, folder, storage):
+            say(f"the study {study!r} is at work in another process: the promotion is noted in {promotion.folder} alone")
+    retries = Recipe.from_resolved(record.recipe).search.retries
+    total = run_tokens(job)
+    with contextlib.closing(make_engine(engine, lambda progress: on_progress(progress, total))) as runner:
+        carry_out(job, runner, retries=retries, say=say)
+    return Path(job.folder)
 
 
 def count_params(spec: Mapping[str, Any]) -> int:

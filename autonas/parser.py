@@ -46,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_search(command)
     _add_reading(command)
+    _add_promote(command)
     _add_runs(command)
     _add_data(command)
     return parser
@@ -63,6 +64,7 @@ def _add_search(command: Command) -> None:
     _engine_options(search)
     search.add_argument("--sampler", metavar="NAME", help="tpe, nsgaii or random")
     search.add_argument("--resume", action="store_true", help="go on with a study that exists")
+    search.add_argument("--no-promote", action="store_true", help="start no full run at the end, whatever the space file says")
     search.add_argument("--json", action="store_true", help="print the front as JSON at the end")
     search.add_argument("--quiet", action="store_true", help="no progress")
     _study_options(search)
@@ -93,9 +95,30 @@ def _add_reading(command: Command) -> None:
         sub.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_promote(command: Command) -> None:
+    promote = command(
+        "promote", "promotion", "train the winner of a study in full", "autonas promote quickstart --limit params=1M"
+    )
+    promote.add_argument("study", metavar="STUDY")
+    promote.add_argument("--trial", type=_number, metavar="N", help="this trial of the front")
+    promote.add_argument("--select", metavar="NAME", help="knee, or the objective that the trial is to be best in")
+    promote.add_argument("--limit", action="append", metavar="K=V", help="a score's upper bound, such as params=1M; repeatable")
+    promote.add_argument("--weight", action="append", metavar="K=V", help="an objective's weight in the knee (1); repeatable")
+    promote.add_argument("--steps", type=_count, metavar="N", help="optimiser steps (default: the recipe's, or 50,000)")
+    promote.add_argument("--out", dest="run", metavar="RUN", help="the run's folder (default: in the study's, runs/)")
+    _engine_options(promote)
+    promote.add_argument("--resume", action="store_true", help="go on with the run that was interrupted")
+    promote.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    promote.add_argument("--json", action="store_true", help="print the evaluation (or what would be done) as JSON")
+    _study_options(promote, out_name="--trials-dir")
+    promote.set_defaults(resume_hint=_promote_again)
+
+
 def _add_runs(command: Command) -> None:
     train = command("train", "runs", "train one architecture in full", "autonas train --spec arch.yaml --steps 2000")
-    train.add_argument("--spec", required=True, metavar="FILE", help="YAML or JSON with the space file's names")
+    train.add_argument(
+        "--spec", metavar="FILE", help="YAML or JSON with the space file's names (default: the space's only one)"
+    )
     train.add_argument("--steps", type=_count, required=True, metavar="N")
     train.add_argument("--space", default="quickstart.yaml", metavar="FILE", help="the recipe for corpus, tokenizer, training")
     train.add_argument("--out", metavar="RUN", help="the run's folder (default: trials/run-<fingerprint>)")
@@ -181,6 +204,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a trial")
+    return int(text)
+
+
 def _share(text: str) -> float:
     try:
         share = float(text)
@@ -199,6 +228,18 @@ def _hours(text: str) -> float:
     if not 0 < hours < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of hours")
     return hours
+
+
+def _promote_again(options: argparse.Namespace) -> str:
+    """The command that goes on with an interrupted promotion; the storage is left out, since its URL may hold a password."""
+    parts = ["autonas", "promote", options.study]
+    for flag, name in (("--out", "run"), ("--threads", "threads"), ("--ray-address", "ray_address")):
+        if getattr(options, name) is not None:
+            parts += [flag, str(getattr(options, name))]
+    for flag, name, usual in (("--trials-dir", "out", "trials"), ("--device", "device", "auto"), ("--engine", "engine", "ray")):
+        if getattr(options, name) != usual:
+            parts += [flag, getattr(options, name)]
+    return shlex.join(parts) + (" --storage URL" if options.storage else "") + " --resume"
 
 
 def _search_again(options: argparse.Namespace) -> str:

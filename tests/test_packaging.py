@@ -39,7 +39,7 @@ def test_every_constraint_is_exact_and_every_dependency_is_constrained() -> None
         ("import autonas; autonas.search", ("torch",)),
         ("from autonas.cli import main; main([])", ("torch", "optuna", "numpy")),
         ("import autonas.study, autonas.plan, autonas.terminal, autonas.reporting.render", ("torch", "scipy")),
-        ("import autonas.worker, autonas.promotion.full_run, autonas.engine.inline", ("optuna", "ray", "sqlalchemy")),
+        ("import autonas.worker, autonas.full_run, autonas.engine.inline", ("optuna", "ray", "sqlalchemy")),
     ],
 )
 def test_what_is_not_needed_is_not_imported(code: str, absent: tuple[str, ...]) -> None:

@@ -5,74 +5,106 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
 from autonas.commands import OK, note, print_json
 from autonas.errors import RequestError, StudyError
 
+if TYPE_CHECKING:
+    from autonas.engine.base import JobProgress
+    from autonas.recipe import Recipe
+
 
 def train(options: argparse.Namespace) -> int:
+    import contextlib
+
     from autonas.api import TRIALS, read_recipe
     from autonas.data.dataset import prepare
+    from autonas.engine.inline import InlineEngine
     from autonas.machine import resolve_threads
-    from autonas.promotion.full_run import RunSettings, train_run
-    from autonas.reporting.quantities import duration_text, interval_text, score_text, tokens_text
-    from autonas.trial import Score, from_json
+    from autonas.promotion.promote import carry_out, full_job
+    from autonas.run_folder import check_claim, run_tokens
 
     recipe = read_recipe(options.space)
-    space = recipe.space
-    spec = _read_spec(options.spec, {"vocab_size": space.vocab_size, "context_length": space.context_length})
+    spec = _spec_to_train(options, recipe)
     dataset = prepare(recipe.corpus, recipe.tokenizer, say=note)
     if spec.vocab_size != dataset.vocab_size:
         raise RequestError(
             f"{options.spec}: vocab_size is {spec.vocab_size} and the tokenizer of {options.space} has {dataset.vocab_size} "
             "entries. Leave it out, or give the recipe it belongs to with --space."
         )
-    settings = RunSettings(
-        steps=options.steps,
-        seed=options.seed,
-        training=recipe.training,
-        evaluation=recipe.evaluation,
-        latency=recipe.latency,
-        cooldown_share=recipe.search.cooldown_share,
-    )
-    out = Path(options.out) if options.out else TRIALS / f"run-{spec.fingerprint}"
-    shown = -1.0
-
-    def progress(step: Any, total: int) -> None:
-        nonlocal shown
-        if step.tokens / total - shown >= 0.02 or step.tokens == total:
-            shown = step.tokens / total
-            left = duration_text((total - step.tokens) / step.tokens_per_s)
-            note(f"{shown:4.0%}  {tokens_text(step.tokens)} tokens  loss {step.loss:.3f}  about {left} left")
-
-    evaluation = train_run(
+    job = full_job(
+        recipe,
         spec,
-        dataset,
-        settings,
-        out=out,
-        resume=options.resume,
+        dataset.ref,
+        study="",
+        trial=0,
+        steps=options.steps,
+        training=recipe.training,
+        seed=options.seed,
+        data_seed=options.seed,
+        folder=Path(options.out) if options.out else TRIALS / f"run-{spec.fingerprint}",
         device=options.device,
         threads=resolve_threads(options.threads),
-        say=note,
-        on_progress=progress,
     )
-    if options.json:
-        print_json(evaluation)
-        return OK
+    check_claim(job, resume=options.resume)
+    progress, total = RunProgress(), run_tokens(job)
+    with contextlib.closing(InlineEngine(lambda step: progress(step, total))) as engine:
+        carry_out(job, engine, say=note)
+    print_evaluation(Path(job.folder), as_json=options.json)
+    return OK
+
+
+def _spec_to_train(options: argparse.Namespace, recipe: Recipe) -> ArchSpec:
+    space = recipe.space
+    if options.spec is not None:
+        return _read_spec(options.spec, {"vocab_size": space.vocab_size, "context_length": space.context_length})
+    if space.searched:
+        raise RequestError(
+            f"--spec: {options.space} describes a space of many architectures ({', '.join(space.searched)}); say which to train"
+        )
+    return space.decode({})
+
+
+class RunProgress:
+    """Tells how far a full run is, a line for every fiftieth of it."""
+
+    def __init__(self) -> None:
+        self._shown = -1.0
+
+    def __call__(self, step: JobProgress, total_tokens: int) -> None:
+        from autonas.reporting.quantities import duration_text, tokens_text
+
+        share = step.tokens / total_tokens
+        if share - self._shown >= 0.02 or (step.tokens >= total_tokens and self._shown < 1):
+            self._shown = share
+            left = duration_text((total_tokens - step.tokens) / step.tokens_per_s)
+            note(f"{share:4.0%}  {tokens_text(step.tokens)} tokens  loss {step.loss:.3f}  about {left} left")
+
+
+def print_evaluation(run: Path, *, as_json: bool) -> None:
+    """The scores of a run that has ended."""
+    import json
+
+    from autonas.reporting.quantities import interval_text, score_text
+    from autonas.trial import Score, from_json
+
+    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    if as_json:
+        print_json({**evaluation, "run": str(run)})
+        return
     for name, values in evaluation["scores"].items():
         score = from_json(Score, values)
         interval = interval_text(score)
         print(f"{name:16} {score_text(score)}{f'  ({interval})' if interval else ''}  {score.unit}")
-    print(f"run: {out}")
-    return OK
+    print(f"run: {run}")
 
 
 def generate(options: argparse.Namespace) -> int:
     from autonas.evaluation.latency import resolve_device
+    from autonas.full_run import LoadedRun, load_run
     from autonas.model.decode import stream
-    from autonas.promotion.full_run import LoadedRun, load_run
 
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     name, colon, number = options.model.rpartition(":")
@@ -116,7 +148,7 @@ def _load_trial(name: str, number: int, options: argparse.Namespace) -> Any:
     from autonas.api import read_study, study_folder
     from autonas.data.dataset import prepare
     from autonas.evaluation.latency import resolve_device
-    from autonas.promotion.full_run import LoadedRun
+    from autonas.full_run import LoadedRun
     from autonas.recipe import Recipe
     from autonas.training.checkpoint import load_model
 

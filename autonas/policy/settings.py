@@ -28,6 +28,7 @@ class SearchSettings:
     reduction_factor: float = 3.0  # about one trial in so many goes on to the next rung …
     min_survivors: int = 4  # … but never fewer than this
     repeats: int = 2  # trials of the last rung trained again with new seeds, to measure seed noise
+    retries: int = 2  # of a job whose worker was lost or failed, from its checkpoint
     max_hours: float | None = None
     sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
     seed: int = 0

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from autonas.objective import DEFAULT_OBJECTIVES, OBJECTIVES
 from autonas.policy.settings import SAMPLERS, CalibrationSettings, SearchSettings
 from autonas.recipe.fields import LARGEST_SEED, fields_of, options_of, renamed
-from autonas.space.node import Section
+from autonas.space.node import Node, Section
 from autonas.trial import TrainingSettings, to_json
 
-SELECTIONS = ("knee",)
+KNEE = "knee"
 _RENAMED = {"cooldown_share": "cooldown"}
 
 
@@ -26,17 +27,19 @@ class HorizonSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromoteSettings:
-    """How the winner of a finished search is picked, and the optimiser steps of its full run."""
+    """How the winner of a finished search is picked, and the optimiser steps of its full run. See promotion/select.py."""
 
-    select: str = "knee"
+    select: str = KNEE  # or an objective
     steps: int = 50_000
+    limits: Mapping[str, float] = field(default_factory=dict)  # score -> the most it may be, in its unit
+    weights: Mapping[str, float] = field(default_factory=dict)  # objective -> its weight in the knee; 1 where left out
 
 
 def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int]:
     """The search and its batch size in tokens, which the file keeps beside the rungs."""
     keys = ("trials", "rungs", "batch_tokens", "cooldown", "max_hours", "scheduler", "reduction_factor")
     root.need("budget", "write at least `trials:` and `rungs:` there")
-    section = root.child("budget", (*keys, "min_survivors", "repeats", "sampler", "seed"))
+    section = root.child("budget", (*keys, "min_survivors", "repeats", "retries", "sampler", "seed"))
     rungs = _rungs(section)
     fallback = max(TrainingSettings().batch_tokens // context_length, 1) * context_length
     batch_tokens = section.whole("batch_tokens", fallback, least=1, most=10**9)
@@ -59,6 +62,7 @@ def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int
         reduction_factor=section.number("reduction_factor", 3.0, above=1.0, most=1000.0),
         min_survivors=section.whole("min_survivors", 4, least=1, most=10**6),
         repeats=section.whole("repeats", 2, most=1000),
+        retries=section.whole("retries", 2, most=1000),
         max_hours=None if max_hours is None else max_hours.number(above=0.0, most=1e5),
         sampler=typing.cast(Any, section.one_of("sampler", "tpe", SAMPLERS)),
         seed=section.whole("seed", 0, most=LARGEST_SEED),
@@ -133,9 +137,30 @@ def read_promote(root: Section) -> PromoteSettings | None:
     if isinstance(node.content, str):
         return PromoteSettings()
     section = node.section(fields_of(PromoteSettings))
+    objectives = read_objectives(root)
+    select = section.one_of("select", KNEE, (KNEE, *objectives))
+    weights = section.get("weights")
+    if weights is not None and select != KNEE:
+        raise weights.complaint(f"belongs to the {KNEE}; leave out `select: {select}` or the weights")
+    limits = section.child("limits", OBJECTIVES).node.entries()
+    weighted = section.child("weights", objectives).node.entries()
     return PromoteSettings(
-        select=section.one_of("select", "knee", SELECTIONS), steps=section.whole("steps", 50_000, least=1, most=10**9)
+        select=select,
+        steps=section.whole("steps", 50_000, least=1, most=10**9),
+        limits={name: read_amount(entry, name) for name, entry in limits.items()},
+        weights={name: entry.number(least=0.0, most=1e9) for name, entry in weighted.items()},
     )
+
+
+def read_amount(node: Node, name: str) -> float:
+    """An upper bound on the score `name` in its unit: parameters, FLOPs, bytes, milliseconds, nats, bits or a share."""
+    if name == "memory":
+        return node.bytes()
+    if OBJECTIVES[name].known == "measured":
+        return node.milliseconds()
+    if OBJECTIVES[name].known == "arithmetic":
+        return node.whole(least=1)
+    return node.number(least=0.0, most=1.0 if OBJECTIVES[name].unit == "share" else 1e9)
 
 
 def describe_budget(search: SearchSettings, batch_tokens: int) -> dict[str, Any]:

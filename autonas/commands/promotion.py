@@ -1,0 +1,76 @@
+"""`promote`, and what a search does about it at its end."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from autonas.commands import OK, engine_settings, note, print_json
+from autonas.errors import RequestError
+
+if TYPE_CHECKING:
+    from autonas.promotion.promote import Promotion
+
+
+def promote(options: argparse.Namespace) -> int:
+    from autonas.api import promote, propose_promotion
+    from autonas.commands.runs import RunProgress, print_evaluation
+
+    wanted = {
+        "trial": options.trial,
+        "select": options.select,
+        "limits": _amounts("--limit", options.limit),
+        "weights": _amounts("--weight", options.weight),
+        "steps": options.steps,
+        "storage": options.storage,
+        "out": options.out,
+        "run": options.run,
+        "engine": engine_settings(options),
+    }
+    if options.dry_run:
+        if options.resume:
+            raise RequestError("--dry-run says what a new run would be; leave out --resume")
+        promotion = propose_promotion(options.study, **wanted, say=note)
+        if options.json:
+            print_json(_as_json(promotion))
+        else:
+            print(promotion.describe())
+        return OK
+    run = promote(options.study, **wanted, resume=options.resume, say=note, on_progress=RunProgress())
+    print_evaluation(run, as_json=options.json)
+    return OK
+
+
+def _amounts(flag: str, given: list[str] | None) -> dict[str, float]:
+    """`name=value` texts as numbers: limits in the units of their scores, as in a space file."""
+    from autonas.objective import OBJECTIVES
+    from autonas.recipe.search_sections import read_amount
+    from autonas.space.node import Node, closest
+
+    found: dict[str, float] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise RequestError(f"{flag} {text!r}: write a name and a number, such as {flag} params=1M")
+        if name not in OBJECTIVES:
+            raise RequestError(f"{flag} {text!r}: {name!r} is no score{closest(name, OBJECTIVES)}")
+        if name in found:
+            raise RequestError(f"{flag} {text!r}: {name} is given twice; keep one")
+        node = Node(content=value, place=f"{flag} {name}", source="", plain=True)
+        found[name] = read_amount(node, name) if flag == "--limit" else node.number(least=0.0, most=1e9)
+    return found
+
+
+def _as_json(promotion: Promotion) -> Mapping[str, Any]:
+    from autonas.trial import to_json
+
+    return {
+        "study": promotion.study,
+        **to_json(promotion.pick),
+        "steps": promotion.steps,
+        "tokens": promotion.tokens,
+        "epochs": promotion.epochs,
+        "seconds": promotion.seconds,
+        "run": str(promotion.folder),
+    }

@@ -1,0 +1,253 @@
+"""One full training of one architecture, into a folder of its own: resumable, evaluated, loadable.
+
+The worker's job of kind "run". Its folder, and what tells one run from another, are in run_folder.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autonas import cost, machine
+from autonas.arch import ArchSpec
+from autonas.data.batches import Windows
+from autonas.data.dataset import Dataset
+from autonas.data.tokenizer import Tokenizer
+from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFailure, resource_error
+from autonas.evaluation.baselines import baselines
+from autonas.evaluation.collapse import measure_collapse
+from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
+from autonas.evaluation.leak import leak_test
+from autonas.evaluation.lease import sharing
+from autonas.evaluation.loss import evaluate_loss, loss_scores
+from autonas.model.transformer import Transformer, build_model
+from autonas.run_folder import CURVE_LINES, RunLog, claim, write_json
+from autonas.training.attempts import check_attempt, claim_attempt
+from autonas.training.checkpoint import load, load_model, save, save_model
+from autonas.training.guards import memory_guard
+from autonas.training.interruption import held_interrupts
+from autonas.training.loop import Progress, fork_cooldown, new_state, train
+from autonas.trial import DocumentLosses, Job, Outcome, Sample, Score, to_json
+
+_SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
+NUM_PROBES = 20  # evaluations on the way
+# Tokens of a probe, as a share of the run's. A forward pass is a third of a training step: 20 of them cost 1 % of the run.
+_PROBE_SHARE = 0.0015
+_LARGEST_PROBE = 65_536
+_CURVE_POINTS = 64
+_BASELINE_WINDOWS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedRun:
+    """A trained model with its tokenizer, ready to use."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    spec: ArchSpec
+
+
+def run_full(
+    job: Job, started: float, on_progress: Callable[[Progress], None], stop: Callable[[], bool] | None = None
+) -> Outcome:
+    """Train the job's architecture into its folder, from the checkpoint there if there is one, and score it.
+
+    `budget.tokens` are of the stable phase (or of the whole cosine), `budget.cooldown_tokens` follow. `started` is a value of
+    `time.monotonic()`, from which the job's time limit counts.
+
+    Raises:
+        StudyError: the folder holds another run.
+        TrialFailure: as `training.loop.train`, or a leak. The last checkpoint is kept; after "preempted" and "timeout", and
+            after an interruption by the user, it holds the very last step.
+    """
+    dataset = Dataset.open(job.data.folder, job.data.fingerprint)
+    claim(job)
+    folder = Path(job.folder)
+    try:
+        dataset.tokenizer.save(folder / "tokenizer.json")
+    except OSError as error:
+        raise resource_error(error, error.filename or folder) from error
+    if job.latency.table is None:
+        resolve_device(job.latency.device)  # found out now, and not after the last step
+    windows = Windows(dataset.tokens("train"), job.spec.context_length, job.data_seed)
+    with memory_guard(f"building {job.spec.fingerprint}"):
+        model = build_model(job.spec, job.seed, resolve_device(job.device))
+        found = leak_test(model)
+        training = _Training(job, model, windows, dataset)
+    begun_at = training.state.tokens
+    with sharing(lease_name(resolve_device(job.device))) as make_way:
+        with held_interrupts() as interrupted:
+
+            def asked_to_stop() -> bool:
+                make_way()
+                return interrupted() or (stop is not None and stop())
+
+            training.follow(on_progress, asked_to_stop, None if job.time_limit_s is None else started + job.time_limit_s)
+        state = training.state
+        check_attempt(folder / "checkpoints", job.attempt)
+        save_model(folder / "model.safetensors", state.model, {"tokens": state.tokens})
+        with memory_guard(f"evaluating {job.spec.fingerprint}"):
+            scores, documents, samples = evaluate(state.model, dataset, job)
+    latencies, notes = _latencies(job)
+    outcome = Outcome(
+        kind="run",
+        trial=job.trial,
+        attempt=job.attempt,
+        rung=job.budget.rung,
+        seconds=time.monotonic() - started,
+        scores=scores | latencies,
+        tokens=state.tokens,
+        new_tokens=state.tokens - begun_at,
+        documents=documents,
+        baselines=_baselines(windows, dataset, job, state.tokens),
+        curve=training.log.curve(_CURVE_POINTS),
+        samples=samples,
+        checks={"leak": found, "device": str(next(state.model.parameters()).device), **notes},
+    )
+    _write_evaluation(job, outcome, windows)
+    return outcome
+
+
+class _Training:
+    """The whole schedule, stable phase and cooldown ("wsd") or one cosine, with its checkpoint and its curve."""
+
+    def __init__(self, job: Job, model: Transformer, windows: Windows, dataset: Dataset) -> None:
+        self.job, self.dataset = job, dataset
+        self.total = job.budget.tokens + job.budget.cooldown_tokens
+        self.state = new_state(
+            model,
+            windows,
+            job.training,
+            seed=job.seed,
+            total_tokens=self.total,
+            data_fingerprint=job.data.fingerprint,
+        )
+        self._last = Path(job.folder) / "checkpoints" / "last.safetensors"
+        claim_attempt(self._last.parent, job.attempt)
+        if self._last.exists():
+            load(self._last, self.state)
+        stretch = max(self.total // CURVE_LINES, self.state.step_tokens)
+        self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch)
+        self._saved_at, self._save_s = time.monotonic(), 0.0
+
+    def follow(self, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None) -> None:
+        """Train to the end. What ends it earlier between two steps leaves a checkpoint of the last one."""
+        try:
+            if self.state.schedule.cooldown_start is None:
+                self._train(self.job.budget.tokens, on_progress, stop, deadline)
+                if self.job.budget.cooldown_tokens:
+                    self.state = fork_cooldown(self.state, self.job.budget.cooldown_tokens)
+                    self._save()
+            self._train(self.total, on_progress, stop, deadline)
+        except TrialFailure as failure:
+            if failure.kind in ("preempted", "timeout"):
+                self._save()
+            raise
+
+    def _train(
+        self, until: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None
+    ) -> None:
+        before = self.state.tokens
+        for progress in train(self.state, until_tokens=until, stop=stop, deadline=deadline):
+            self.log.step(to_json(progress))
+            on_progress(progress)
+            if progress.tokens * NUM_PROBES // self.total > before * NUM_PROBES // self.total:
+                self._probe()
+            before = progress.tokens
+            if time.monotonic() - self._saved_at >= max(self.job.checkpoint_every_s, self._save_s / _SAVES_SHARE):
+                self._save()
+        self._save()
+
+    def _probe(self) -> None:
+        """The validation loss on a small fixed subset, as a line of the curve."""
+        tokens = min(self.job.evaluation.validation_tokens, _LARGEST_PROBE, max(round(self.total * _PROBE_SHARE), 1))
+        settings = dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
+        with memory_guard(f"evaluating {self.job.spec.fingerprint}"):
+            documents = evaluate_loss(self.state.model, self.dataset, settings)
+        score = loss_scores(documents)["val_loss"]
+        self.log.write(
+            {
+                "tokens": self.state.tokens,
+                "val_loss": score.value,
+                "val_low": score.low,
+                "val_high": score.high,
+                "val_tokens": sum(documents.tokens),
+            }
+        )
+
+    def _save(self) -> None:
+        begun = time.monotonic()
+        check_attempt(self._last.parent, self.job.attempt)
+        save(self._last, self.state)
+        self._saved_at = time.monotonic()
+        self._save_s = self._saved_at - begun
+
+
+def evaluate(model: Transformer, dataset: Dataset, job: Job) -> tuple[dict[str, Score], DocumentLosses, tuple[Sample, ...]]:
+    """Every score of a model but its latency, what pairs its loss with another's, and its samples."""
+    documents = evaluate_loss(model, dataset, job.evaluation)
+    collapse, prior, samples = measure_collapse(model, dataset, job.evaluation, job.data_seed)
+    scores: dict[str, Score] = {
+        **loss_scores(documents),
+        "params": Score.exact(cost.count_params(model.spec), "parameters"),
+        "memory": Score.exact(cost.inference_bytes(model.spec), "bytes"),
+        "collapse_rate": collapse,
+        "collapse_prior": prior,
+    }
+    return scores, documents, samples
+
+
+def _latencies(job: Job) -> tuple[dict[str, Score], dict[str, str]]:
+    """The latencies, and why there are none: a table of another device may lack the architecture."""
+    try:
+        latency = measured_latency(job.spec, job.latency)
+    except InfeasibleArch as error:
+        return {}, {"latency": str(error)}
+    return {"latency": latency.decode, "prefill_latency": latency.prefill}, {}
+
+
+def _baselines(windows: Windows, dataset: Dataset, job: Job, tokens: int) -> dict[str, float]:
+    """Losses of n-gram models of the very tokens that the run was shown."""
+    shown = -(-tokens // job.spec.context_length)
+    parts = (windows.take(i, min(_BASELINE_WINDOWS, shown - i)) for i in range(0, shown, _BASELINE_WINDOWS))
+    return baselines(parts, dataset, job.evaluation)
+
+
+def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:
+    values: dict[str, Any] = {
+        "spec": job.spec.to_dict(),
+        "scores": to_json(outcome.scores),
+        "samples": to_json(outcome.samples),
+        "tokens": outcome.tokens,
+        "epochs": outcome.tokens / (windows.num_windows * job.spec.context_length),
+        "baselines": dict(outcome.baselines),
+        "checks": dict(outcome.checks),
+        "environment": {**machine.environment(), "device": job.device, "threads": job.threads},
+    }
+    write_json(Path(job.folder) / "evaluation.json", values)
+
+
+def load_run(run: Path, device: str = "cpu") -> LoadedRun:
+    """The trained model in a run's folder.
+
+    Raises:
+        StudyError: there is no finished run.
+        CheckpointError: its weights are damaged.
+        TokenizerError: its tokenizer is damaged.
+    """
+    weights = run / "model.safetensors"
+    if not weights.exists():
+        state = "has not ended yet; go on with --resume" if (run / "run.json").exists() else "is no run"
+        raise StudyError(f"{run}: {state}. `autonas train --spec FILE --out {run}` makes one.")
+    model, _ = load_model(weights, resolve_device(device))
+    tokenizer = Tokenizer.load(run / "tokenizer.json")
+    if tokenizer.vocab_size != model.spec.vocab_size:
+        raise CheckpointError(
+            f"{run}: the tokenizer has {tokenizer.vocab_size} entries and the model {model.spec.vocab_size}. "
+            "One of them is of another run; restore it."
+        )
+    return LoadedRun(model=model, tokenizer=tokenizer, spec=model.spec)

@@ -1,0 +1,284 @@
+"""From a pick on a study's front to its full run: the job, what it would take, and carrying it out on an engine.
+
+Which trial is picked is decided in select.py, what a worker does with the job in full_run.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autonas.arch import ArchSpec
+from autonas.data.dataset import Dataset, prepare
+from autonas.engine.base import Engine
+from autonas.errors import StudyError, TrialFailure
+from autonas.ledger import Ledger, study_lease
+from autonas.policy import forecast
+from autonas.policy.sampler import derived_seed
+from autonas.promotion.select import Pick, Preference, choose
+from autonas.recipe import PromoteSettings, Recipe
+from autonas.reporting.front import build_report
+from autonas.reporting.quantities import duration_text, tokens_text
+from autonas.run_folder import next_attempt, read_job, run_budget, run_state, run_steps, run_tokens, write_json
+from autonas.trial import DataRef, Job, Outcome, StudyRecord, TrainingSettings, to_json
+
+RECORD = "promotion.json"
+_RUN = "run"  # stands where a trial's seeds have the number of its repeat, so that a run has seeds of its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A pick with the job of its full run, and what that will take."""
+
+    study: str
+    pick: Pick
+    job: Job
+    epochs: float  # over the training split
+    seconds: float | None  # on this machine, as the study's own trainings tell; None where they tell nothing
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.job.folder)
+
+    @property
+    def steps(self) -> int:
+        return run_steps(self.job)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model will be shown."""
+        return run_tokens(self.job)
+
+    def describe(self) -> str:
+        """What would be done, in a paragraph."""
+        time = "" if self.seconds is None else f", about {duration_text(self.seconds)} on this machine"
+        return (
+            f"{self.pick.reason} Its full run: {self.steps:,} steps, {tokens_text(self.tokens)} tokens "
+            f"({self.epochs:.1f} epochs over the corpus){time}; into {self.folder}."
+        )
+
+
+def preference(settings: PromoteSettings | None, **given: Any) -> Preference:
+    """What the recipe prefers, with what is given (and not None or empty) in its place. Another selection drops its weights."""
+    base = settings or PromoteSettings()
+    asked = {name: value for name, value in given.items() if value is not None and value != {}}
+    weights = {} if "select" in asked else base.weights
+    return Preference(**{"select": base.select, "limits": base.limits, "weights": weights, **asked})
+
+
+def plan_promotion(
+    study: StudyRecord,
+    wanted: Preference,
+    *,
+    study_folder: Path,
+    steps: int | None = None,
+    run: Path | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    say: Callable[[str], None] = lambda text: None,
+) -> Promotion:
+    """Pick a trial of the study and make the job of its full run, in `run` or a folder of the study named after both.
+
+    Raises:
+        StudyError: nothing can be picked, or the study's corpus is not what it was.
+    """
+    recipe = Recipe.from_resolved(study.recipe)
+    pick = choose(build_report(study), wanted)
+    dataset = _same_data(study, recipe, say)
+    number = steps or (recipe.promote or PromoteSettings()).steps
+    seed = recipe.search.seed
+    job = full_job(
+        recipe,
+        pick.spec,
+        dataset.ref,
+        study=study.name,
+        trial=pick.trial,
+        steps=number,
+        training=calibrated(study, recipe.training),
+        seed=derived_seed(seed, "weights", pick.spec.fingerprint, _RUN),
+        data_seed=derived_seed(seed, "data", _RUN),
+        folder=run or study_folder / "runs" / f"{pick.trial}-{pick.spec.fingerprint[:8]}-{number}",
+        device=device,
+        threads=threads,
+    )
+    shown = run_tokens(job)
+    return Promotion(
+        study=study.name,
+        pick=pick,
+        job=job,
+        epochs=shown / max(int(dataset.tokens("train").shape[0]), 1),
+        seconds=_seconds(study, pick, shown, study_folder),
+    )
+
+
+def full_job(
+    recipe: Recipe,
+    spec: ArchSpec,
+    data: DataRef,
+    *,
+    study: str,
+    trial: int,
+    steps: int,
+    training: TrainingSettings,
+    seed: int,
+    data_seed: int,
+    folder: Path,
+    device: str,
+    threads: int,
+) -> Job:
+    """The job of a full run of `spec` by the recipe's training, evaluation and latency."""
+    return Job(
+        kind="run",
+        study=study,
+        trial=trial,
+        attempt=next_attempt(folder),
+        spec=spec,
+        budget=run_budget(spec, training, steps, recipe.search.cooldown_share),
+        seed=seed,
+        data_seed=data_seed,
+        data=data,
+        training=training,
+        evaluation=recipe.evaluation,
+        latency=recipe.latency,
+        objectives=recipe.objectives,
+        folder=str(folder),
+        device=device,
+        threads=threads,
+    )
+
+
+def resumed_job(
+    study: StudyRecord,
+    folder: Path,
+    *,
+    steps: int | None = None,
+    trial: int | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    say: Callable[[str], None] = lambda text: None,
+) -> Job:
+    """The job of the study's run in `folder`, to be gone on with as it was begun, here and now.
+
+    Raises:
+        StudyError: there is none, it is another study's, its steps or its trial are not those given, or the corpus has changed.
+    """
+    if run_state(folder) == "absent":
+        raise StudyError(f"{folder} holds no run to go on with. Leave out --resume to start one.")
+    job = read_job(folder)
+    if job.study != study.name:
+        raise StudyError(f"{folder} holds a run of {job.study!r}, not of {study.name!r}. Name the right one with --out RUN.")
+    for name, asked, known in (("--steps", steps, run_steps(job)), ("--trial", trial, job.trial)):
+        if asked is not None and asked != known:
+            raise StudyError(
+                f"{folder} was begun with {name} {known} and cannot go on with {asked}. "
+                f"Leave out {name}, or start another run without --resume."
+            )
+    dataset = _same_data(study, Recipe.from_resolved(study.recipe), say)
+    # Where it was begun is not where it goes on: folders and devices are those of today.
+    return dataclasses.replace(
+        job, folder=str(folder), data=dataset.ref, attempt=next_attempt(folder), device=device, threads=threads
+    )
+
+
+def calibrated(study: StudyRecord, training: TrainingSettings) -> TrainingSettings:
+    """The settings that the study's trials were trained with: its calibration may have chosen the rate."""
+    chosen = (study.attributes.get("calibration") or {}).get("chosen")
+    return training if chosen is None else dataclasses.replace(training, learning_rate=float(chosen))
+
+
+def _same_data(study: StudyRecord, recipe: Recipe, say: Callable[[str], None]) -> Dataset:
+    """The study's corpus, prepared again where it is not there any more."""
+    dataset = prepare(recipe.corpus, recipe.tokenizer, say=say)
+    known = (study.attributes.get("data") or {}).get("fingerprint")
+    if known is not None and known != dataset.fingerprint:
+        raise StudyError(
+            f"the corpus of the study {study.name!r} has changed: it was {known} and is now {dataset.fingerprint}. "
+            "Its winner was chosen on other data; bring the corpus back, or search again under another --study name."
+        )
+    return dataset
+
+
+def _seconds(study: StudyRecord, pick: Pick, tokens: int, study_folder: Path) -> float | None:
+    """How long the run takes here: by the speed at which the picked trial was trained, else by the whole study's forecast."""
+    trial = study.trials[pick.trial]
+    speeds = _speeds(study_folder / "metrics" / f"{pick.trial:05d}.jsonl")
+    if speeds:
+        last = trial.rungs[-1]
+        rate = statistics.median(speeds)
+        return tokens / rate + max(last.seconds - last.new_tokens / rate, 0.0)
+    fitted = forecast.fit(forecast.observations(study))
+    return None if fitted is None else fitted.seconds(pick.spec, tokens)
+
+
+def _speeds(path: Path) -> list[float]:
+    """Tokens a second of each stretch of a trial's training."""
+    speeds = []
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        speeds = [float(json.loads(line)["tokens_per_s"]) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [speed for speed in speeds if speed > 0]
+
+
+def unfinished_run(study_folder: Path) -> Path:
+    """The study's run that was begun and has not ended.
+
+    Raises:
+        StudyError: there is none, or several.
+    """
+    folder = study_folder / "runs"
+    found = [path.parent for path in sorted(folder.glob("*/run.json")) if run_state(path.parent) == "begun"]
+    if not found:
+        raise StudyError(f"{folder} holds no run to go on with. Leave out --resume to start one, or name one with --out RUN.")
+    if len(found) > 1:
+        raise StudyError(f"several runs have not ended: {', '.join(map(str, found))}. Name one with --out RUN.")
+    return found[0]
+
+
+def record(promotion: Promotion, study_folder: Path, storage: str | None) -> bool:
+    """Write the pick beside its run, and into the ledger unless another process is at work on the study: whether it could."""
+    pick = to_json(promotion.pick)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    entry: Mapping[str, Any] = {"study": promotion.study, **pick, "steps": promotion.steps, "begun_at": now}
+    promotion.folder.mkdir(parents=True, exist_ok=True)
+    write_json(promotion.folder / RECORD, entry)
+    short = {name: entry[name] for name in ("trial", "method", "reason", "steps", "begun_at")}
+    try:
+        with (
+            study_lease(promotion.study, study_folder),
+            contextlib.closing(Ledger.open(promotion.study, study_folder, storage)) as ledger,
+        ):
+            known = list(ledger.read().attributes.get("promotions") or [])
+            ledger.set_attribute("promotions", [*known, {**short, "folder": str(promotion.folder)}])
+    except StudyError:
+        return False
+    return True
+
+
+def carry_out(job: Job, engine: Engine, *, retries: int = 0, say: Callable[[str], None] = lambda text: None) -> Outcome:
+    """Run the job on the engine; a worker that is lost is replaced up to `retries` times and goes on from the checkpoint.
+
+    Raises:
+        TrialFailure: the run ended badly; its last checkpoint is kept.
+    """
+    for attempt in range(retries + 1):
+        engine.start(dataclasses.replace(job, attempt=job.attempt + attempt))
+        outcomes = engine.wait()
+        while not outcomes:
+            outcomes = engine.wait()
+        (outcome,) = outcomes
+        failure = outcome.failure
+        if failure is None:
+            return outcome
+        if failure.kind != "preempted" or attempt == retries:
+            break
+        say(f"the worker was lost ({failure.message}); going on from the checkpoint ({attempt + 1} of {retries} retries)")
+    assert failure is not None
+    raise TrialFailure(
+        failure.kind, f"the run in {job.folder} ended ({failure.kind}): {failure.message}. Its last checkpoint is kept."
+    )

@@ -1,0 +1,190 @@
+"""The folder of a full run: whose it is, and its curve. What is trained into it is in full_run.py.
+
+`spec.json`, `run.json` (the job: a worker replays it), `tokenizer.json`, `metrics.jsonl`, `checkpoints/last.safetensors`, and
+when the run has ended `model.safetensors` and `evaluation.json`. A promotion adds `promotion.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from autonas.arch import ArchSpec
+from autonas.errors import StudyError, resource_error
+from autonas.trial import Budget, Job, TrainingSettings, from_json, to_json
+
+CURVE_LINES = 2000  # of a whole run
+_NAMES_SHOWN = 5
+
+
+def step_tokens(spec: ArchSpec, training: TrainingSettings) -> int:
+    """Tokens of one optimiser step: the batch, rounded down to whole windows."""
+    return (spec.batch_tokens or training.batch_tokens) // spec.context_length * spec.context_length
+
+
+def run_budget(spec: ArchSpec, training: TrainingSettings, steps: int, cooldown_share: float) -> Budget:
+    """The budget of a run of `steps` steps, of which the last are the cooldown: `cooldown_share` of those before them.
+
+    A cosine has no cooldown: it falls over the whole run.
+    """
+    each = step_tokens(spec, training)
+    cooling = max(1, round(steps * cooldown_share / (1 + cooldown_share))) if training.schedule == "wsd" else 0
+    return Budget(rung=0, tokens=(steps - cooling) * each, cooldown_tokens=cooling * each)
+
+
+def run_tokens(job: Job) -> int:
+    """The tokens that a run's model will be shown."""
+    return job.budget.tokens + job.budget.cooldown_tokens
+
+
+def run_steps(job: Job) -> int:
+    """The optimiser steps of a run's job."""
+    return run_tokens(job) // max(step_tokens(job.spec, job.training), 1)
+
+
+def run_state(folder: Path) -> Literal["absent", "begun", "ended"]:
+    """Whether the folder holds a run, and whether it has been evaluated."""
+    if not (folder / "run.json").exists():
+        return "absent"
+    return "ended" if (folder / "evaluation.json").exists() else "begun"
+
+
+def next_attempt(folder: Path) -> int:
+    """The number of the next attempt at the run in `folder`: workers of earlier ones stop when they find it."""
+    try:
+        return int((folder / "checkpoints" / "attempt").read_text(encoding="ascii")) + 1
+    except (OSError, ValueError):
+        return 1
+
+
+def check_claim(job: Job, *, resume: bool) -> None:
+    """See that the job may have its folder: a new run needs one without a run, a resumed one that of the same run.
+
+    Raises:
+        StudyError: otherwise; the message names what differs.
+    """
+    folder = Path(job.folder)
+    state = run_state(folder)
+    if state == "absent" and resume:
+        raise StudyError(f"{folder} holds no run to go on with. Leave out --resume to start one.")
+    if state != "absent" and not resume:
+        raise StudyError(f"{folder} holds a run already. Go on with it (--resume) or give another --out.")
+    if state != "absent":
+        _check_same(job)
+
+
+def claim(job: Job) -> None:
+    """Make the job's folder that of its run, or see that it is already.
+
+    Raises:
+        StudyError: it is another run's.
+        ResourceError: it cannot be written.
+    """
+    folder = Path(job.folder)
+    if run_state(folder) != "absent":
+        _check_same(job)
+        return
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise resource_error(error, error.filename or folder) from error
+    write_json(folder / "spec.json", job.spec.to_dict())
+    write_json(folder / "run.json", to_json(job))
+
+
+def read_job(folder: Path) -> Job:
+    """The job of the run in `folder`.
+
+    Raises:
+        StudyError: its record cannot be read.
+    """
+    record = folder / "run.json"
+    try:
+        return from_json(Job, json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"{record}: cannot be read ({error}). Restore it, or give another --out.") from error
+
+
+def _check_same(job: Job) -> None:
+    changed = _differences(_essence(read_job(Path(job.folder))), _essence(job))
+    if changed:
+        shown = "; ".join(changed[:_NAMES_SHOWN])
+        raise StudyError(f"{job.folder} holds another run: {shown}. Ask for what it holds, or give another --out.")
+
+
+def _essence(job: Job) -> dict[str, Any]:
+    """What a run depends on. Where it is computed is not of it, nor is how its schedule is counted beyond its steps."""
+    values = to_json(job)
+    names = ("spec", "budget", "seed", "data_seed", "training", "evaluation", "latency")
+    return {"steps": run_steps(job), "data": job.data.fingerprint, **{name: values[name] for name in names}}
+
+
+def _differences(before: Any, after: Any, place: str = "") -> list[str]:
+    """Where two JSON values differ, with both values."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = dict.fromkeys([*before, *after])
+        return [line for n in names for line in _differences(before.get(n), after.get(n), f"{place}.{n}".lstrip("."))]
+    return [] if before == after else [f"{place} was {before}, is {after}"]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON to `path`, all or nothing.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
+    try:
+        partial = path.with_suffix(".tmp")
+        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise resource_error(error, path) from error
+
+
+class RunLog:
+    """metrics.jsonl: some 2,000 lines of training, each the mean loss of a stretch of tokens, and some of validation.
+
+    Stretches end at fixed token counts, so that a resumed run writes the lines of the whole one. Lines beyond `tokens`, where
+    the run goes on, are dropped, and so is one torn by a crash.
+    """
+
+    def __init__(self, path: Path, tokens: int, stretch: int) -> None:
+        self._path = path
+        self._stretch = stretch
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if _is_of_the_past(line, tokens)]
+        path.write_text("".join(kept), encoding="utf-8")
+        self._points = [json.loads(line) for line in kept]
+        self._begun = self._last = tokens
+        self._weighted = 0.0
+
+    def step(self, values: Mapping[str, Any]) -> None:
+        """A step, or some at once, as `Progress` has them."""
+        tokens = int(values["tokens"])
+        self._weighted += values["loss"] * (tokens - self._last)
+        self._last = tokens
+        if tokens // self._stretch > self._begun // self._stretch:
+            self.write({**values, "loss": self._weighted / (tokens - self._begun)})
+            self._begun, self._weighted = tokens, 0.0
+
+    def write(self, point: Mapping[str, Any]) -> None:
+        """One line; `tokens` says where in the run."""
+        self._points.append(dict(point))
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(point) + "\n")
+
+    def curve(self, num_points: int) -> tuple[tuple[int, float], ...]:
+        """(tokens, training loss), thinned to at most `num_points`, the last one kept."""
+        lines = [(int(point["tokens"]), float(point["loss"])) for point in self._points if "loss" in point]
+        every = -(-len(lines) // num_points) or 1
+        return tuple(reversed(lines[::-1][::every]))
+
+
+def _is_of_the_past(line: str, tokens: int) -> bool:
+    """Whether a line of metrics is whole and no later than `tokens`."""
+    try:
+        return line.endswith("\n") and int(json.loads(line)["tokens"]) <= tokens
+    except (ValueError, KeyError, TypeError):
+        return False
