@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from autonas.data.duplicates import near_duplicates
-from autonas.data.filters import decode, licence, reason_to_drop
+from autonas.data.files import FoundFile
 from autonas.data.records import SPLITS, CorpusReport, CorpusSettings, Document
-from autonas.data.sources import FoundFile, find_files, read_documents
+from autonas.data.sources import find_files
 from autonas.data.split import assign_splits, draw_order
+from autonas.data.texts import Dropped, Text, read_texts
 from autonas.errors import CorpusError
 
 __all__ = ["CorpusReport", "CorpusSettings", "Document", "collect", "corpus_fingerprint"]
@@ -22,15 +23,19 @@ __all__ = ["CorpusReport", "CorpusSettings", "Document", "collect", "corpus_fing
 _EXAMPLES = 5  # names kept for each reason
 
 
-def collect(settings: CorpusSettings, files: Sequence[FoundFile] | None = None) -> tuple[list[Document], CorpusReport]:
+def collect(
+    settings: CorpusSettings, files: Sequence[FoundFile] | None = None, *, processes: int | None = None
+) -> tuple[list[Document], CorpusReport]:
     """The documents of a corpus, split, and the report on it. `files` are those of `find_files`, where it has run already.
+
+    `processes` read the files: one, or for a large corpus one for each core, unless given. How many changes no result.
 
     Raises:
         CorpusError: nothing found, nothing left, fewer documents than splits, or a file or line that cannot be used.
     """
     files = find_files(settings) if files is None else files
     drops = _Drops()
-    documents = _unlike(_once(_readable(files, drops), drops), drops)
+    documents = _unlike(_once(_readable(read_texts(files, processes), drops), drops), drops)
     if not documents:
         raise CorpusError(f"corpus: none of {drops.total:,} documents can be used ({drops}); name other files")
     splits, split_by = assign_splits(
@@ -73,44 +78,30 @@ class _Drops:
             self.examples[reason].append(name)
 
 
-def _readable(files: Sequence[FoundFile], drops: _Drops) -> list[Document]:
-    documents = []
-    for file in files:
-        if file.dropped:
-            drops.add(file.dropped, file.name)
-            continue
-        try:
-            for raw in read_documents(file):
-                text, reason = decode(raw.data)
-                reason = reason or reason_to_drop(text)
-                if reason:
-                    drops.add(reason, raw.name)
-                    continue
-                documents.append(
-                    Document(name=raw.name, project=raw.project, text=text, licence=licence(text) or raw.licence or "unknown")
-                )
-        except OSError as error:
-            if file.literal:
-                raise CorpusError(f"{file.path}: cannot be read ({error.strerror}); check it and its permissions") from error
-            drops.add("unreadable", file.name)
-    return documents
+def _readable(found: Iterable[Text | Dropped], drops: _Drops) -> list[Text]:
+    texts = []
+    for item in found:
+        if isinstance(item, Text):
+            texts.append(item)
+        else:
+            drops.add(item.reason, item.name)
+    return texts
 
 
-def _once(documents: list[Document], drops: _Drops) -> list[Document]:
-    kept: dict[bytes, Document] = {}
-    for document in documents:
-        key = hashlib.sha256(document.text.encode()).digest()
-        if kept.setdefault(key, document) is not document:
-            drops.add("exact duplicate", document.name)
+def _once(texts: Sequence[Text], drops: _Drops) -> list[Text]:
+    kept: dict[bytes, Text] = {}
+    for text in texts:
+        if kept.setdefault(text.digest, text) is not text:
+            drops.add("exact duplicate", text.document.name)
     return list(kept.values())
 
 
-def _unlike(documents: list[Document], drops: _Drops) -> list[Document]:
-    firsts = near_duplicates([document.text for document in documents])
+def _unlike(texts: Sequence[Text], drops: _Drops) -> list[Document]:
+    firsts = near_duplicates([text.sketch for text in texts])
     for number, first in enumerate(firsts):
         if first != number:
-            drops.add("near duplicate", documents[number].name)
-    return [document for number, document in enumerate(documents) if firsts[number] == number]
+            drops.add("near duplicate", texts[number].document.name)
+    return [text.document for number, text in enumerate(texts) if firsts[number] == number]
 
 
 def _limit_train(documents: list[Document], max_bytes: int, seed: int, drops: _Drops) -> list[Document]:

@@ -2,7 +2,7 @@
 
 Texts are sets of 5-grams of tokens. MinHash with locality-sensitive hashing (datasketch) proposes pairs; the exact Jaccard
 similarity of their sets decides, so a pair is never called near-duplicate by an estimate. Containment (a file copied into a
-longer one) is not looked for.
+longer one) is not looked for. Sketches, the slow part, are made of each text alone, so by any number of processes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,17 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 _SHINGLE = 5  # tokens
 # 16 bands of 6 rows: a pair at similarity 0.85 is missed once in 2,000, at 0.5 it costs one exact comparison in five.
 _BANDS, _ROWS = 16, 6
-_CHUNK = 8192  # shingles hashed at once: 3 MB of temporary memory
+_CHUNK = 1024  # shingles hashed at once: .8 MB of temporary memory, which stays in a processor's cache
 _MULTIPLIERS = np.array(
     [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], dtype=np.uint64
 )
 
 
-class _WordHashes(dict[str, int]):
+# NumPy promises raw bits to stay the same in later versions. Multiply-shift needs odd multipliers for all 64 bits to count.
+_FACTORS, _SHIFTS = np.random.Philox(1).random_raw(2 * _BANDS * _ROWS).astype(np.uint64).reshape(2, -1, 1) | np.uint64(1)
+
+
+class WordHashes(dict[str, int]):
     """64 bits for every distinct word, hashed once. Python's own `hash` differs from process to process."""
 
     def __missing__(self, word: str) -> int:
@@ -34,7 +39,26 @@ class _WordHashes(dict[str, int]):
         return value
 
 
-def near_duplicates(texts: Sequence[str], similarity: float = SIMILARITY) -> list[int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """What a text is compared by."""
+
+    shingles: NDArray[np.uint32]  # sorted and distinct
+    signature: NDArray[np.uint32]  # (96,): of each hash function the least value over the shingles
+
+
+def sketch(text: str, words: WordHashes | None = None) -> Sketch:
+    """The sketch of `text`; `words` saves hashing the words of earlier texts again."""
+    shingles = shingle_hashes(text, words)
+    signature = np.full(_BANDS * _ROWS, np.iinfo(np.uint32).max, dtype=np.uint32)
+    for start in range(0, len(shingles), _CHUNK):
+        # Multiply-shift (Dietzfelbinger et al. 1997): (a · x + b) mod 2^64, of which the upper half is kept. (96, chunk)
+        hashed = (_FACTORS * shingles[start : start + _CHUNK].astype(np.uint64) + _SHIFTS) >> np.uint64(32)
+        signature = np.minimum(signature, hashed.min(axis=1).astype(np.uint32))
+    return Sketch(shingles=shingles, signature=signature)
+
+
+def near_duplicates(sketches: Sequence[Sketch], similarity: float = SIMILARITY) -> list[int]:
     """For each text the index of the first text of its cluster: its own when it has no near duplicate before it.
 
     Clusters are connected: when a is like b and b is like c, the three are one cluster even if a is less like c.
@@ -42,35 +66,30 @@ def near_duplicates(texts: Sequence[str], similarity: float = SIMILARITY) -> lis
     # datasketch brings scipy, a second to import; only a corpus that is built needs it.
     from datasketch import MinHash, MinHashLSH
 
-    words = _WordHashes()
     index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
-    blank = MinHash(num_perm=_BANDS * _ROWS, seed=1, hashfunc=int)
-    clusters = _Clusters(len(texts))
-    shingles: list[NDArray[np.uint32]] = []
-    for number, text in enumerate(texts):
-        own = shingle_hashes(text, words)
-        shingles.append(own)
-        if not len(own):
+    blank = MinHash(num_perm=_BANDS * _ROWS, seed=1)
+    clusters = _Clusters(len(sketches))
+    for number, own in enumerate(sketches):
+        if not len(own.shingles):
             continue
         signature = blank.copy()
-        for start in range(0, len(own), _CHUNK):
-            signature.update_batch(own[start : start + _CHUNK].tolist())
+        signature.hashvalues = own.signature.astype(np.uint64)
         same = False
         for other in sorted(index.query(signature)):
             if not same and clusters.first(other) != clusters.first(number):
-                alike = jaccard(own, shingles[other])
+                alike = jaccard(own.shingles, sketches[other].shingles)
                 same = alike == 1.0
                 if alike >= similarity:
                     clusters.join(number, other)
         # What is like a text is like its copy: leaving copies out keeps ten thousand equal stubs from being compared pairwise.
         if not same:
             index.insert(number, signature)
-    return [clusters.first(number) for number in range(len(texts))]
+    return [clusters.first(number) for number in range(len(sketches))]
 
 
 def shingle_hashes(text: str, words: dict[str, int] | None = None) -> NDArray[np.uint32]:
     """The distinct 5-grams of the text's tokens as sorted 32-bit hashes; of a shorter text, the one n-gram that it is."""
-    table = _WordHashes() if words is None else words
+    table = WordHashes() if words is None else words
     tokens = _WORD.findall(text)
     if not tokens:
         return np.zeros(0, dtype=np.uint32)

@@ -13,7 +13,7 @@ from autonas.trial import from_json, to_json
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-SOURCE_NAMES = ("python-stdlib",)
+SOURCE_NAMES = ("python-stdlib", "site-packages")
 SMALLEST_VOCABULARY = 257  # every byte, and end-of-text
 
 

@@ -1,4 +1,4 @@
-"""Where documents come from: the interpreter's own library, globs of files, JSON Lines.
+"""Where documents come from: installed libraries, globs of files, JSON Lines, the Hugging Face hub.
 
 Finding (names, sizes, times; cheap) is apart from reading, so that a corpus that has not changed is recognised without being
 read. Says nothing about whether a text is worth keeping: `filters.py` does.
@@ -6,45 +6,26 @@ read. Says nothing about whether a text is worth keeping: `filters.py` does.
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import itertools
 import json
 import os
 import re
-import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autonas.data.files import FoundFile, found_file, printable
+from autonas.data.libraries import find_site_packages, find_stdlib
 from autonas.data.records import CorpusSettings
 from autonas.errors import CorpusError
 
 _MAGIC = re.compile(r"[*?\[]")
-_NOT_LIBRARY = ("site-packages", "dist-packages", "__pycache__", "lib-dynload", "config-*")
-_TEST_FOLDERS = ("test", "tests", "idle_test")
-# Tables written by programs. All of encodings/ goes: its few written modules are not worth a list of the 115 that are not.
-_GENERATED = ("encodings/*", "pydoc_data/*", "_sysconfigdata*", "html/entities.py")
 _TEXT_KEYS = ("text", "content", "code")
 _PROJECT_KEYS = ("project", "repo", "repo_name")
 _NAME_KEYS = ("name", "path")
 _LICENCE_KEYS = ("licence", "license")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundFile:
-    """A file that holds one document, or many (`jsonl`); or one that its source leaves out (`dropped` says why)."""
-
-    path: Path
-    name: str
-    project: str
-    num_bytes: int
-    mtime_ns: int
-    jsonl: bool = False
-    literal: bool = False  # asked for by its own name, not by a pattern: it must be readable
-    dropped: str = ""
-    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +54,34 @@ def find_files(settings: CorpusSettings) -> list[FoundFile]:
     return list(once.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A file, or of a JSON Lines file the whole lines between two places."""
+
+    file: FoundFile
+    start: int
+    num_bytes: int
+    first_line: int = 1
+
+
+def parts(file: FoundFile, size: int) -> Iterator[Part]:
+    """`file` in parts of about `size` bytes: a file that is one document is one part, however long."""
+    if not file.jsonl or file.dropped:
+        yield Part(file=file, start=0, num_bytes=0 if file.dropped else file.num_bytes)
+        return
+    start, first_line = 0, 1
+    try:
+        with file.path.open("rb") as content:
+            while block := content.read(size):
+                block += content.readline()
+                yield Part(file=file, start=start, num_bytes=len(block), first_line=first_line)
+                start += len(block)
+                first_line += block.count(b"\n")
+    except OSError:
+        # Whoever reads the part meets the same error, and knows what to do about it.
+        yield Part(file=file, start=start, num_bytes=1, first_line=first_line)
+
+
 def read_documents(file: FoundFile) -> Iterator[RawDocument]:
     """The documents of one file, as bytes.
 
@@ -80,47 +89,28 @@ def read_documents(file: FoundFile) -> Iterator[RawDocument]:
         OSError: the file cannot be read.
         CorpusError: a line of a JSON Lines file is not what it should be; the message names file and line.
     """
+    for part in parts(file, 1 << 22):
+        yield from read_part(part)
+
+
+def read_part(part: Part) -> Iterator[RawDocument]:
+    """The documents of one part, as bytes. Raises as `read_documents`."""
+    file = part.file
     if not file.jsonl:
         yield RawDocument(name=file.name, project=file.project, data=file.path.read_bytes(), licence=file.licence)
         return
-    with file.path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _read_line(line, file, number)
+    with file.path.open("rb") as content:
+        content.seek(part.start)
+        lines = content.read(part.num_bytes).split(b"\n")
+    for number, line in enumerate(lines, start=part.first_line):
+        if line.strip():
+            yield _read_line(line, file, number)
 
 
-def _find_stdlib() -> list[FoundFile]:
-    root = Path(sysconfig.get_paths()["stdlib"])
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not any(fnmatch.fnmatch(name, no) for no in _NOT_LIBRARY))
-        for name in sorted(files):
-            path = Path(folder, name)
-            if name.endswith(".py") and path.is_file():
-                relative = path.relative_to(root)
-                found.append(
-                    _found(
-                        path,
-                        name=f"python-stdlib/{relative.as_posix()}",
-                        project=relative.parts[0].removesuffix(".py"),
-                        dropped=_left_out(relative),
-                        licence="PSF-2.0",
-                    )
-                )
-    if not found:
-        raise CorpusError(f"python-stdlib: no source files in {root}; install Python's library as source, or give `paths:`")
-    return found
-
-
-def _left_out(relative: Path) -> str:
-    if any(part in _TEST_FOLDERS for part in relative.parts[:-1]):
-        return "test suite"
-    if any(fnmatch.fnmatch(relative.as_posix(), pattern) for pattern in _GENERATED):
-        return "generated"
-    return ""
-
-
-SOURCES: dict[str, Callable[[], list[FoundFile]]] = {"python-stdlib": _find_stdlib}
+SOURCES: dict[str, Callable[[], list[FoundFile]]] = {
+    "python-stdlib": find_stdlib,
+    "site-packages": find_site_packages,
+}
 
 
 def _find_pattern(pattern: str, place: str, jsonl: bool) -> list[FoundFile]:
@@ -140,7 +130,7 @@ def _find_pattern(pattern: str, place: str, jsonl: bool) -> list[FoundFile]:
     for path in paths:
         try:
             if path.is_file():
-                found.append(_found(path, *_name_and_project(path, prefix), jsonl=jsonl, literal=literal))
+                found.append(found_file(path, *_name_and_project(path, prefix), jsonl=jsonl, literal=literal))
         except OSError:
             name, project = _name_and_project(path, prefix)
             found.append(FoundFile(path=path, name=name, project=project, num_bytes=0, mtime_ns=0, dropped="unreadable"))
@@ -161,17 +151,7 @@ def _name_and_project(path: Path, prefix: Path) -> tuple[str, str]:
     # "." says nothing about a project; the last folder of any other prefix tells two globs apart.
     label = prefix.name if prefix.name != ".." else prefix.resolve().name
     top = relative.parts[0] if len(relative.parts) > 1 else relative.stem
-    return _printable(Path(label, relative).as_posix()), _printable(Path(label, top).as_posix())
-
-
-def _printable(name: str) -> str:
-    # File names are bytes; those that are not UTF-8 arrive with lone surrogates, which nothing downstream can store.
-    return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _found(path: Path, name: str, project: str, **rest: Any) -> FoundFile:
-    status = path.stat()
-    return FoundFile(path=path, name=name, project=project, num_bytes=status.st_size, mtime_ns=status.st_mtime_ns, **rest)
+    return printable(Path(label, relative).as_posix()), printable(Path(label, top).as_posix())
 
 
 def _read_line(line: bytes, file: FoundFile, number: int) -> RawDocument:
@@ -187,10 +167,10 @@ def _read_line(line: bytes, file: FoundFile, number: int) -> RawDocument:
         raise CorpusError(f"{place}: no text; the object needs a key {', '.join(map(repr, _TEXT_KEYS))}")
     name = _string(record, _NAME_KEYS, place) or f"{file.name}:{number}"
     return RawDocument(
-        name=_printable(name),
-        project=_printable(_string(record, _PROJECT_KEYS, place) or name),
+        name=printable(name),
+        project=printable(_string(record, _PROJECT_KEYS, place) or name),
         data=text.encode("utf-8", "surrogatepass"),  # a lone surrogate makes bytes that do not decode: dropped and counted
-        licence=_printable(_string(record, _LICENCE_KEYS, place) or ""),
+        licence=printable(_string(record, _LICENCE_KEYS, place) or ""),
     )
 
 
