@@ -140,6 +140,24 @@ class ArchSpec:
         return cls(**{"kv_heads": values["heads"], **values})
 
 
+def spec_text(spec: ArchSpec) -> str:
+    """An architecture in one line: 4 × 128, 4/2 heads, ffn 4 swiglu, rmsnorm, rope, tied."""
+    heads = (
+        f"{spec.heads}/{spec.kv_heads} heads" if spec.kv_heads != spec.heads else f"{spec.heads} head{'s' * (spec.heads > 1)}"
+    )
+    parts = [f"{spec.layers} × {spec.width}", heads, f"ffn {spec.ffn_multiplier:g} {spec.activation}", spec.norm, spec.position]
+    parts.append("tied" if spec.tied_embeddings else "untied")
+    dropouts = (spec.attention_dropout, spec.residual_dropout)
+    if any(dropouts):
+        parts.append(f"dropout {dropouts[0]:.2g}/{dropouts[1]:.2g}")
+    if spec.label_smoothing:
+        parts.append(f"smoothing {spec.label_smoothing:.2g}")
+    for name, value in (("rate", spec.learning_rate), ("decay", spec.weight_decay), ("batch", spec.batch_tokens)):
+        if value is not None:
+            parts.append(f"{name} {value:.3g}")
+    return ", ".join(parts)
+
+
 def _digest(values: Mapping[str, Any]) -> str:
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

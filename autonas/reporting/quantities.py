@@ -1,4 +1,4 @@
-"""Numbers as people read them: magnitudes, units, intervals, durations, and an architecture in one line."""
+"""Numbers as people read them: magnitudes, units, intervals, durations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from autonas.arch import ArchSpec
+from autonas.arch import spec_text as spec_text
 from autonas.trial import Score
 
 _SCALED = {"parameters": "", "FLOP/token": "", "bytes": "B"}
@@ -83,24 +83,6 @@ def probability_text(probability: float) -> str:
     if probability > 0.995:
         return "> 99 %"
     return "< 1 %" if probability < 0.005 else f"{100 * probability:.0f} %"
-
-
-def spec_text(spec: ArchSpec) -> str:
-    """An architecture in one line: 4 × 128, 4/2 heads, ffn 4 swiglu, rmsnorm, rope, tied."""
-    heads = (
-        f"{spec.heads}/{spec.kv_heads} heads" if spec.kv_heads != spec.heads else f"{spec.heads} head{'s' * (spec.heads > 1)}"
-    )
-    parts = [f"{spec.layers} × {spec.width}", heads, f"ffn {spec.ffn_multiplier:g} {spec.activation}", spec.norm, spec.position]
-    parts.append("tied" if spec.tied_embeddings else "untied")
-    dropouts = (spec.attention_dropout, spec.residual_dropout)
-    if any(dropouts):
-        parts.append(f"dropout {dropouts[0]:.2g}/{dropouts[1]:.2g}")
-    if spec.label_smoothing:
-        parts.append(f"smoothing {spec.label_smoothing:.2g}")
-    for name, value in (("rate", spec.learning_rate), ("decay", spec.weight_decay), ("batch", spec.batch_tokens)):
-        if value is not None:
-            parts.append(f"{name} {value:.3g}")
-    return ", ".join(parts)
 
 
 def _three_digits(value: float) -> str:

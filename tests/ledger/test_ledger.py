@@ -2,101 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from autonas.arch import ArchSpec
 from autonas.errors import StorageError, StudyError
 from autonas.ledger import JOURNAL, Ledger, study_lease
-from autonas.trial import DocumentLosses, Failure, Outcome, Sample, Score
-
-SPEC = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=300, context_length=32)
-DISTRIBUTIONS: dict[str, BaseDistribution] = {
-    "layers": IntDistribution(1, 4),
-    "kv_heads": CategoricalDistribution((1, 2, "heads")),
-}
-PARAMS = {"layers": 1, "kv_heads": "heads"}
-RECIPE: dict[str, Any] = {"objectives": ["val_loss", "params"], "budget": {"rungs": [10, 20]}}
-EXACT = {"params": Score.exact(1234, "parameters")}
-
-
-def outcome(trial: int, rung: int) -> Outcome:
-    return Outcome(
-        kind="train",
-        trial=trial,
-        attempt=1,
-        rung=rung,
-        seconds=1.25,
-        scores={"val_loss": Score(value=3.0 - rung, low=2.9 - rung, high=3.1 - rung, unit="nats/token", n=4)},
-        tokens=12,
-        documents=DocumentLosses(nats=(1.5, 0.1), tokens=(3, 4), bytes=(9, 11)),
-        baselines={"unigram": 5.0},
-        curve=((4, 5.5), (8, 5.0)),
-        samples=(Sample(prompt="def f(", text="</script>\n\u2028\x00 é", kind="bare", detectors=("prior:x",)),),
-        checks={"leak": "fine"},
-    )
-
-
-def begin(ledger: Ledger) -> int:
-    return ledger.begin(PARAMS, DISTRIBUTIONS, SPEC, EXACT, sampler_state={"note": [1, 2]})
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """A real server of its own, in a temporary folder, on the loopback address."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    initdb = found[-1] if found else Path(shutil.which("initdb") or "")
-    if not initdb.is_file():
-        pytest.skip("no PostgreSQL server is installed")
-    with tempfile.TemporaryDirectory(prefix="autonas-postgresql-") as folder:
-        # The server refuses to run as root.
-        user = "postgres" if os.geteuid() == 0 else None
-        if user is not None:
-            shutil.chown(folder, user)
-        data, port = f"{folder}/data", 20_000 + os.getpid() % 20_000
-        make = [str(initdb), "-D", data, "-A", "trust", "-U", "autonas", "--no-sync"]
-        subprocess.run(make, check=True, capture_output=True, cwd=folder, user=user)
-        serve = [str(initdb.with_name("postgres")), "-D", data, "-k", folder, "-p", str(port), "-h", "127.0.0.1"]
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(serve, stdout=quiet, stderr=quiet, cwd=folder, user=user) as server:
-            try:
-                ready = [str(initdb.with_name("pg_isready")), "-h", "127.0.0.1", "-p", str(port)]
-                for _ in range(200):
-                    if subprocess.run(ready, capture_output=True, check=False).returncode == 0:
-                        break
-                    time.sleep(0.1)
-                yield f"postgresql://autonas@127.0.0.1:{port}/postgres"
-            finally:
-                server.send_signal(signal.SIGINT)
-
-
-@pytest.fixture(params=["journal", "sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgresql"))
-    return f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else None
-
-
-Made = Callable[[Ledger], Ledger]
-
-
-@pytest.fixture
-def made() -> Iterator[Made]:
-    """Closes, at the end of the test, every ledger that went through it."""
-    with contextlib.ExitStack() as stack:
-        yield lambda ledger: stack.enter_context(contextlib.closing(ledger))
+from autonas.trial import Failure
+from tests.ledger.examples import DISTRIBUTIONS, EXACT, PARAMS, RECIPE, SPEC, Made, begin, outcome
 
 
 def test_a_study_comes_back_as_it_was_written(tmp_path: Path, url: str | None, made: Made) -> None:
@@ -264,29 +183,38 @@ def test_a_storage_that_cannot_be_used_is_one_message_without_password(tmp_path:
 
 
 def test_a_journal_torn_at_any_byte_is_cut_back_to_what_was_whole(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    sizes = []
     ledger = Ledger.create("study", tmp_path, None, RECIPE, RECIPE["objectives"])
-    first = begin(ledger)
-    ledger.finish_rung(outcome(first, 0))
-    ledger.stop(first)
-    begin(ledger)
-    content = (tmp_path / JOURNAL).read_bytes()
-    ends = [i + 1 for i, byte in enumerate(content) if byte == ord("\n")]
-    # The last two records byte by byte; in front of them, every boundary and its neighbours.
-    cuts = {cut for end in ends for cut in (end - 1, end, end + 1) if cut <= len(content)} | set(range(ends[-3], len(content)))
+    steps: tuple[Callable[[], Any], ...] = (
+        lambda: begin(ledger),
+        lambda: ledger.finish_rung(outcome(0, 0)),
+        lambda: ledger.stop(0),
+        lambda: begin(ledger),
+    )
+    for step in steps:
+        sizes.append(path.stat().st_size)
+        step()
+    created, begun, scored, stopped = sizes
+    content = path.read_bytes()
+    ends = {i + 1 for i, byte in enumerate(content) if byte == ord("\n")}
+    # From the end of the rung on byte by byte; in front of it, every boundary and its neighbours.
+    cuts = {cut for end in ends for cut in (end - 1, end, end + 1) if cut <= len(content)} | set(
+        range(scored - 40, len(content))
+    )
     for cut in sorted(cuts):
         folder = tmp_path / "torn"
         folder.mkdir(exist_ok=True)
         (folder / JOURNAL).write_bytes(content[:cut])
-        whole = sum(end <= cut for end in ends)
         try:
             torn = Ledger.open("study", folder, None)
         except StudyError:
-            assert whole < 3, "only a study cut off while it was created may be gone"
+            assert cut < created, "only a study cut off while it was created may be gone"
             continue
         assert bool(torn.repaired) == (cut not in {0, *ends})
         trials = torn.read().trials
-        expected = ["live"] if whole < 6 else ["stopped"]
-        assert [t.state for t in trials][:1] == (expected if whole >= 4 else [])
+        assert [t.state for t in trials][:1] == ([] if cut < begun else ["live"] if cut < stopped else ["stopped"])
+        assert [len(t.rungs) for t in trials][:1] == ([] if cut < begun else [0] if cut < scored else [1])
         number = begin(torn)
         assert len(Ledger.open("study", folder, None).read().trials) == number + 1
 

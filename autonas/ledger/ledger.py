@@ -1,0 +1,349 @@
+"""One study in its storage: what is written when, and the study as it stands."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from autonas.arch import ArchSpec
+from autonas.errors import StorageError, StudyError
+from autonas.ledger import notes, readable
+from autonas.ledger.records import (
+    FORMAT,
+    FORMATS,
+    OURS,
+    constraint,
+    failure_of,
+    num_rungs,
+    ours,
+    read_trial,
+    retries_of,
+    rungs_of,
+)
+from autonas.ledger.storage import JOURNAL, dispose, disposed_on_failure, open_storage, open_url, together, translated
+from autonas.trial import Failure, Outcome, Score, StudyRecord, TrialRecord, to_json
+
+_MARK = "autonas"  # the user attribute that makes a study one of ours
+_RECIPE = f"{OURS}recipe"
+_METRICS = "study:metric_names"  # Optuna's: the names of the objectives
+_LARGEST_STEP = 2**31 - 1  # a database's integer
+
+
+class Ledger:
+    """One study in its storage, open for reading and, by one process at a time, for writing.
+
+    Raises:
+        StudyError: the study does not exist (`open`), exists already (`create`), or is not one of autonas.
+        StorageError: the storage cannot be reached, read or written.
+    """
+
+    def __init__(self, storage: BaseStorage, study_id: int, name: str, repaired: str = "", journal: Path | None = None) -> None:
+        self._storage = storage
+        self._journal = journal
+        self._study_id = study_id
+        self._ended: dict[int, TrialRecord] = {}
+        self.name = name
+        self.repaired = repaired  # what was cut from a torn journal, in words
+
+    @classmethod
+    def create(cls, name: str, folder: Path, url: str | None, recipe: Mapping[str, Any], objectives: Sequence[str]) -> Ledger:
+        """A new study with this resolved recipe."""
+        with translated(url or str(folder / JOURNAL)):
+            storage, repaired = open_storage(folder, url, create=True)
+            with disposed_on_failure(storage):
+                if _find(storage, name) is not None:
+                    raise StudyError(
+                        f"the study {name!r} exists already. Go on with it (--resume) or give another --study name."
+                    )
+                study_id = storage.create_new_study([StudyDirection.MINIMIZE] * len(objectives), name)
+                note = notes.study_note(name, recipe, objectives, " --storage URL" if url else "")
+                attributes = {_METRICS: list(objectives), _RECIPE: dict(recipe), **notes.note_attributes({}, None, note)}
+                with together(storage):
+                    for key, value in attributes.items():
+                        storage.set_study_system_attr(study_id, key, value)
+                    # Last: a study without it was cut off while it was being created, and can be taken over.
+                    storage.set_study_user_attr(study_id, _MARK, {"format": FORMAT})
+        return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
+
+    @classmethod
+    def open(cls, name: str, folder: Path, url: str | None) -> Ledger:
+        """An existing study."""
+        with translated(url or str(folder / JOURNAL)):
+            storage, repaired = open_storage(folder, url, create=False)
+            with disposed_on_failure(storage):
+                study_id = _find(storage, name)
+                if study_id is None:
+                    known = sorted(study.study_name for study in storage.get_all_studies())
+                    listed = f" It holds {', '.join(known)}." if known else ""
+                    raise StudyError(f"there is no study {name!r} in {url or folder}.{listed} Start one with `autonas search`.")
+                mark = storage.get_study_user_attrs(study_id).get(_MARK)
+                if not isinstance(mark, dict) or mark.get("format") not in FORMATS:
+                    raise StudyError(f"the study {name!r} in {url or folder} was not written by this version of autonas.")
+        return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
+
+    def read(self) -> StudyRecord:
+        """Everything that is known of the study."""
+        with translated(self.name):
+            shown = self._storage.get_study_user_attrs(self._study_id)
+            hidden = self._storage.get_study_system_attrs(self._study_id)
+            frozen = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        trials = []
+        for trial in frozen:
+            if trial.number not in self._ended:
+                record = read_trial(trial)
+                if record.state == "live":
+                    trials.append(record)
+                    continue
+                self._ended[trial.number] = record
+            trials.append(self._ended[trial.number])
+        ends = sorted((t.datetime_complete, t.number) for t in frozen if t.datetime_complete is not None)
+        attributes = {key: value for key, value in shown.items() if key != _MARK}
+        attributes |= {
+            key.removeprefix(OURS): value for key, value in hidden.items() if key.startswith(OURS) and key != _RECIPE
+        }
+        return StudyRecord(
+            name=self.name,
+            recipe=hidden[_RECIPE] if _RECIPE in hidden else shown[_MARK]["recipe"],
+            attributes=attributes,
+            trials=tuple(trials),
+            timeline=tuple((number, ended.astimezone(datetime.UTC).isoformat()) for ended, number in ends),
+        )
+
+    def close(self) -> None:
+        """Give the storage's connections back. What was written stays; the ledger is of no use afterwards."""
+        dispose(self._storage)
+
+    def discard(self) -> None:
+        """Delete the whole study; its embedded journal too, which holds nothing else."""
+        with translated(self.name):
+            self._storage.delete_study(self._study_id)
+            if self._journal is not None:
+                self._journal.unlink(missing_ok=True)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Remember a fact of the study as a whole, as JSON values. What has structure is kept from people's view."""
+        assert key != _MARK and f"{OURS}{key}" != _RECIPE
+        with translated(self.name):
+            structured = isinstance(value, Mapping | list | tuple)
+            # One that was structured once is read from there, whatever it is now.
+            if structured or f"{OURS}{key}" in self._storage.get_study_system_attrs(self._study_id):
+                self._storage.set_study_system_attr(self._study_id, f"{OURS}{key}", value)
+            else:
+                self._storage.set_study_user_attr(self._study_id, key, value)
+
+    def extend_budget(self, recipe: Mapping[str, Any]) -> None:
+        """Replace the resolved recipe by one that differs in its budget only (the caller has checked)."""
+        with translated(self.name):
+            known = self._storage.get_study_system_attrs(self._study_id)
+            objectives = known[_METRICS]
+            note = notes.study_note(self.name, recipe, objectives, "" if self._journal else " --storage URL")
+            with together(self._storage):
+                self._storage.set_study_system_attr(self._study_id, _RECIPE, dict(recipe))
+                # A study of format 1 is one of format 2 from here on; its recipe was in the mark.
+                self._storage.set_study_user_attr(self._study_id, _MARK, {"format": FORMAT})
+                for key, value in notes.note_attributes(known, None, note).items():
+                    self._storage.set_study_system_attr(self._study_id, key, value)
+
+    def begin(
+        self,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        spec: ArchSpec,
+        scores: Mapping[str, Score],
+        *,
+        repeat_of: int | None = None,
+        retry_of: int | None = None,
+        sampler_state: Mapping[str, Any] | None = None,
+    ) -> int:
+        """A trial begins to train; returns its number. With `retry_of` it takes the place of that trial, which has failed."""
+        original = None if retry_of is None else self._trial(retry_of)
+        assert original is None or original.state == TrialState.FAIL, f"trial {retry_of} has not failed"
+        record = {"spec": to_json(spec), "scores": to_json(scores), "repeat_of": repeat_of, "retry_of": retry_of}
+        shown = readable.of_beginning(spec, scores, repeat_of, retry_of)
+        number = self._add(
+            TrialState.RUNNING, params, distributions, record, shown, {**(sampler_state or {}), **constraint(0.0)}
+        )
+        if original is not None:
+            failure, retry = failure_of(original), self._trial(number)
+            with translated(self.name), together(self._storage):
+                self._note(retry, notes.retry_note(original.number, failure))
+                self._note(original, notes.failed_note(failure, retries_of(original), retried_as=number))
+        return number
+
+    def add_infeasible(
+        self,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        *,
+        rule: str,
+        reason: str,
+        nearest: Mapping[str, Any] | None,
+        spec: ArchSpec | None = None,
+        scores: Mapping[str, Score] | None = None,
+    ) -> int:
+        """A candidate that breaks a rule or a limit, and was not trained; returns its number."""
+        record = {
+            "rule": rule,
+            "reason": reason,
+            "nearest": nearest,
+            "spec": None if spec is None else to_json(spec),
+            "scores": to_json(scores or {}),
+        }
+        shown = readable.of_beginning(spec, scores or {}, None, None) | readable.of_infeasible(rule, reason, nearest)
+        return self._add(TrialState.PRUNED, params, distributions, record, shown, constraint(1.0))
+
+    def _add(
+        self,
+        state: TrialState,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        record: Mapping[str, Any],
+        shown: Mapping[str, Any],
+        others: Mapping[str, Any],
+    ) -> int:
+        now = datetime.datetime.now()
+        template = FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=state,
+            value=None,
+            datetime_start=now,
+            datetime_complete=None if state == TrialState.RUNNING else now,
+            params={name: params[name] for name in distributions},
+            distributions=dict(distributions),
+            user_attrs=dict(shown),
+            system_attrs={**others, **ours({**record, "params": dict(params)})},
+            intermediate_values={},
+        )
+        with translated(self.name):
+            trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+            return self._storage.get_trial_number_from_id(trial_id)
+
+    def finish_rung(self, outcome: Outcome) -> None:
+        """A trial was scored at its next rung."""
+        assert outcome.ok, "a failed job does not finish a rung"
+        trial = self._live(outcome.trial)
+        assert outcome.rung == num_rungs(trial), f"trial {outcome.trial}: rung {outcome.rung} is not its next"
+        with translated(self.name), together(self._storage):
+            self._show(trial, readable.of_rung(outcome))
+            if "val_loss" in outcome.scores:
+                step = min(outcome.tokens, _LARGEST_STEP)
+                self._storage.set_trial_intermediate_value(trial._trial_id, step, outcome.scores["val_loss"].value)
+            # Last: this is what makes the rung one that has happened.
+            self._keep(trial, {f"rung:{outcome.rung}": to_json(outcome)})
+
+    def retry(self, number: int, failure: Failure) -> None:
+        """A job of a trial ended badly, and is tried again: the trial lives on."""
+        trial = self._live(number)
+        retries = (*retries_of(trial), failure)
+        with translated(self.name), together(self._storage):
+            self._note(trial, notes.retried_note(retries))
+            self._show(trial, readable.of_retries(len(retries)))
+            self._keep(trial, {f"retry:{len(retries) - 1}": to_json(failure)})
+
+    def complete(self, number: int, values: Sequence[float]) -> None:
+        """A trial was scored at the last rung, with these objectives in the study's order."""
+        trial = self._live(number)
+        with translated(self.name):
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, list(values))
+
+    def stop(self, number: int) -> None:
+        """A trial does not go on from the rung it has reached."""
+        trial = self._live(number)
+        rungs = rungs_of(trial)
+        with translated(self.name), together(self._storage):
+            if rungs:
+                self._show(trial, readable.of_stop(rungs[-1]))
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
+
+    def reject(self, number: int, rule: str, reason: str) -> None:
+        """A trained trial turns out infeasible."""
+        trial = self._live(number)
+        with translated(self.name), together(self._storage):
+            self._note(trial, notes.rejected_note(rule, reason))
+            self._show(trial, readable.of_infeasible(rule, reason, None))
+            for key, value in constraint(1.0).items():
+                self._storage.set_trial_system_attr(trial._trial_id, key, value)
+            self._keep(trial, {"reason": reason, "rule": rule})
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
+
+    def fail(self, number: int, failure: Failure) -> None:
+        """A trial ended badly."""
+        trial = self._live(number)
+        with translated(self.name), together(self._storage):
+            self._note(trial, notes.failed_note(failure, retries_of(trial)))
+            self._show(trial, readable.of_failure(failure))
+            self._keep(trial, {"failure": to_json(failure)})
+            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+    def _keep(self, trial: FrozenTrial, record: Mapping[str, Any]) -> None:
+        for key, value in ours(record).items():
+            self._storage.set_trial_system_attr(trial._trial_id, key, value)
+
+    def _show(self, trial: FrozenTrial, attributes: Mapping[str, Any]) -> None:
+        for key, value in attributes.items():
+            self._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+    def _note(self, trial: FrozenTrial, text: str) -> None:
+        known = self._storage.get_study_system_attrs(self._study_id)
+        for key, value in notes.note_attributes(known, trial._trial_id, text).items():
+            self._storage.set_study_system_attr(self._study_id, key, value)
+
+    def _trial(self, number: int) -> FrozenTrial:
+        with translated(self.name):
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+            return self._storage.get_trial(trial_id)
+
+    def _live(self, number: int) -> FrozenTrial:
+        trial = self._trial(number)
+        assert trial.state == TrialState.RUNNING, f"trial {number} has ended already, as {trial.state.name}"
+        return trial
+
+
+def _find(storage: BaseStorage, name: str) -> int | None:
+    """The id of the named study; a study that was cut off while being created is deleted and counts as not there."""
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        return None
+    blank = not storage.get_study_user_attrs(study_id) and not storage.get_all_trials(study_id, deepcopy=False)
+    if blank and all(
+        key == _METRICS or key.startswith((OURS, "dashboard:")) for key in storage.get_study_system_attrs(study_id)
+    ):
+        storage.delete_study(study_id)
+        return None
+    return study_id
+
+
+def study_names(out: Path, url: str | None) -> list[str]:
+    """The studies of autonas in the storage, or else in the folders of `out`, by name.
+
+    Raises:
+        StorageError: the storage cannot be reached or read.
+    """
+    if url is None:
+        return sorted(path.parent.name for path in out.glob(f"*/{JOURNAL}") if _may_hold(path.parent))
+    with translated(url):
+        storage = open_url(url)
+        try:
+            return sorted(s.study_name for s in storage.get_all_studies() if _MARK in s.user_attrs)
+        finally:
+            dispose(storage)
+
+
+def _may_hold(folder: Path) -> bool:
+    """Whether the folder's journal holds its study, or is damaged; one cut off while it was created holds none."""
+    try:
+        Ledger.open(folder.name, folder, None).close()
+    except StudyError:
+        return False
+    except StorageError:
+        return True  # whoever reads it is told
+    return True
