@@ -304,7 +304,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path, code_corpus
     ) as process:
         ledger = workplace / "trials" / "long" / "ledger.journal"
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (ledger.exists() and b'"spec"' in ledger.read_bytes()):
+        while time.monotonic() < deadline and not (ledger.exists() and b'spec"' in ledger.read_bytes()):
             time.sleep(0.05)
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
