@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,21 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         ResourceError: no space or no permission.
     """
+    write_stream(path, [data])
+
+
+def write_stream(path: Path, blocks: Iterable[bytes]) -> None:
+    """As `write_file`, of blocks that are made meanwhile. What making one raises is raised here, and nothing is put in place.
+
+    Raises:
+        ResourceError: no space or no permission.
+    """
     temporary = _beside(path, ".writing-")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            file.write(data)
+            for block in blocks:
+                file.write(block)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

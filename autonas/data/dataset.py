@@ -30,6 +30,7 @@ __all__ = [
     "cache_folder",
     "list_datasets",
     "prepare",
+    "prepared",
     "train_tokenizer",
 ]
 
@@ -54,10 +55,10 @@ def prepare(
         ResourceError: the cache cannot be written.
     """
     root = cache_folder() if cache is None else cache
-    files = find_files(corpus)
+    files = find_files(corpus, root)
     own = None if tokenizer.file is None else Tokenizer.load(tokenizer.file)
-    wanted = ["own", own.fingerprint] if own else [tokenizer.algorithm, tokenizer.vocab_size]
-    request = key_of(FORMAT, _RULES, wanted, to_json(corpus), [_stamp(file) for file in files])
+    wanted = _wanted(tokenizer, own)
+    request = _request(corpus, wanted, files)
     if known := _known(root, request):
         return known
     say(f"reading {len(files):,} files")
@@ -79,6 +80,18 @@ def prepare(
         remember(root, by_content, fingerprint)
     remember(root, request, dataset.fingerprint)
     return dataset
+
+
+def prepared(
+    corpus: CorpusSettings, tokenizer: TokenizerSettings, files: Sequence[FoundFile], cache: Path | None = None
+) -> Dataset | None:
+    """What `prepare` would return without building anything, `files` being those of the corpus; None where it would build.
+
+    Raises:
+        CorpusError, TokenizerError: as `prepare`.
+    """
+    own = None if tokenizer.file is None else Tokenizer.load(tokenizer.file)
+    return _known(cache_folder() if cache is None else cache, _request(corpus, _wanted(tokenizer, own), files))
 
 
 def train_tokenizer(corpus: CorpusSettings, vocab_size: int, path: Path) -> Tokenizer:
@@ -113,6 +126,14 @@ def list_datasets(cache: Path | None = None) -> list[Dataset]:
         except CorpusError:
             continue
     return datasets
+
+
+def _wanted(tokenizer: TokenizerSettings, own: Tokenizer | None) -> list[Any]:
+    return ["own", own.fingerprint] if own else [tokenizer.algorithm, tokenizer.vocab_size]
+
+
+def _request(corpus: CorpusSettings, wanted: list[Any], files: Sequence[FoundFile]) -> str:
+    return key_of(FORMAT, _RULES, wanted, to_json(corpus), [_stamp(file) for file in files])
 
 
 def _known(root: Path, key: str) -> Dataset | None:

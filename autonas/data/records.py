@@ -18,10 +18,47 @@ SMALLEST_VOCABULARY = 257  # every byte, and end-of-text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """Rows of a data set of the Hugging Face hub, or of a folder in the hub's format: its name or path, and what to take.
+
+    Raises:
+        CorpusError: an empty name, or a number of documents that cannot be.
+    """
+
+    dataset: str
+    config: str | None = None  # the data set's own default when None
+    split: str = "train"
+    revision: str | None = None  # branch, tag or commit; None: the latest
+    column: str = "content"  # of the text
+    name_column: str | None = None
+    project_column: str | None = None  # None: every row is a project of its own
+    licence_column: str | None = None
+    max_documents: int | None = None  # the first rows; None: all
+
+    def __post_init__(self) -> None:
+        names = ("dataset", "config", "split", "revision", "column", "name_column", "project_column", "licence_column")
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
+                raise CorpusError(f"corpus.hub.{name}: {value!r} is not a usable name; write a non-empty string")
+        if "[" in self.split:
+            raise CorpusError(f"corpus.hub.split: {self.split!r} is a slice; name the split, and limit it by max_documents")
+        limit = self.max_documents
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise CorpusError(f"corpus.hub.max_documents is {limit!r}; it must be a whole number of at least 1")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        named = (self.column, self.name_column, self.project_column, self.licence_column)
+        return tuple(dict.fromkeys(column for column in named if column is not None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusSettings:
     """Where a corpus comes from and how it is split. Relative `paths` and `jsonl` start at the working directory.
 
-    With neither `sources` nor `paths` nor `jsonl` it is the interpreter's own library.
+    With neither `sources` nor `paths` nor `jsonl` nor `hub` it is the interpreter's own library.
 
     Raises:
         CorpusError: an unknown source, or a share or size that cannot be.
@@ -30,6 +67,7 @@ class CorpusSettings:
     sources: tuple[str, ...] = ()  # names of SOURCE_NAMES
     paths: tuple[str, ...] = ()  # globs; `**` crosses folders, `~` is the home folder
     jsonl: tuple[str, ...] = ()  # globs of files with one {"text": …, "project": …, "name": …} a line
+    hub: HubSettings | None = None
     validation_share: float = 0.05  # of the bytes
     test_share: float = 0.05
     max_bytes: int | None = None  # of the train split: a fixed subset of its documents
@@ -43,7 +81,7 @@ class CorpusSettings:
         for source in self.sources:
             if source not in SOURCE_NAMES:
                 raise CorpusError(f"corpus.sources: there is no source {source!r}; choose of {', '.join(SOURCE_NAMES)}")
-        if not (self.sources or self.paths or self.jsonl):
+        if not (self.sources or self.paths or self.jsonl or self.hub):
             object.__setattr__(self, "sources", SOURCE_NAMES[:1])
         for name in ("validation_share", "test_share"):
             value = getattr(self, name)

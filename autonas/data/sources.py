@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autonas.data.cache import cache_folder
 from autonas.data.files import FoundFile, found_file, printable
+from autonas.data.hub import find_rows
 from autonas.data.libraries import find_site_packages, find_stdlib
 from autonas.data.records import CorpusSettings
 from autonas.errors import CorpusError
@@ -36,11 +38,12 @@ class RawDocument:
     licence: str = ""
 
 
-def find_files(settings: CorpusSettings) -> list[FoundFile]:
-    """Every file of the corpus once, in an order that does not depend on the machine.
+def find_files(settings: CorpusSettings, cache: Path | None = None) -> list[FoundFile]:
+    """Every file of the corpus once, in an order that does not depend on the machine. Rows of the hub are fetched into `cache`.
 
     Raises:
-        CorpusError: a pattern matches nothing or names a folder, or the interpreter's library has no source.
+        CorpusError: a pattern matches nothing or names a folder, a library has no source here, or the hub does not give rows.
+        ResourceError: the cache cannot be written.
     """
     found: list[FoundFile] = []
     for source in settings.sources:
@@ -48,6 +51,8 @@ def find_files(settings: CorpusSettings) -> list[FoundFile]:
     for place, patterns in (("paths", settings.paths), ("jsonl", settings.jsonl)):
         for pattern in patterns:
             found += _find_pattern(pattern, f"corpus.{place}", jsonl=place == "jsonl")
+    if settings.hub is not None:
+        found.append(find_rows(settings.hub, cache_folder() if cache is None else cache))
     once: dict[tuple[str, bool], FoundFile] = {}
     for file in found:
         once.setdefault((os.path.realpath(file.path), file.jsonl), file)
@@ -80,6 +85,22 @@ def parts(file: FoundFile, size: int) -> Iterator[Part]:
     except OSError:
         # Whoever reads the part meets the same error, and knows what to do about it.
         yield Part(file=file, start=start, num_bytes=1, first_line=first_line)
+
+
+def part_at(file: FoundFile, place: int, size: int) -> Part:
+    """About `size` bytes of whole lines from the first that begins at or behind `place`; lines are counted from there.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    try:
+        with file.path.open("rb") as content:
+            content.seek(max(place - 1, 0))
+            start = place + len(content.readline()) - 1 if place else 0
+            content.seek(start)
+            return Part(file=file, start=start, num_bytes=len(content.read(size)) + len(content.readline()))
+    except OSError as error:
+        raise CorpusError(f"{file.path}: cannot be read ({error.strerror}); check it and its permissions") from error
 
 
 def read_documents(file: FoundFile) -> Iterator[RawDocument]:

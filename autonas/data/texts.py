@@ -50,7 +50,7 @@ def read_texts(files: Sequence[FoundFile], processes: int | None = None) -> Iter
     if processes is None:
         large = sum(file.num_bytes for file in files if not file.dropped) >= _WORTH_PROCESSES
         processes = num_cores() if large else 1
-    for read in ordered_map(_read, _batches(files), processes):
+    for read in ordered_map(read_parts, _batches(files), processes):
         yield from read
 
 
@@ -68,7 +68,8 @@ def _batches(files: Sequence[FoundFile]) -> Iterator[list[Part]]:
         yield batch
 
 
-def _read(batch: Sequence[Part]) -> list[Text | Dropped]:
+def read_parts(batch: Sequence[Part]) -> list[Text | Dropped]:
+    """What is in `batch`. Raises as `read_texts`."""
     words = WordHashes()
     found: list[Text | Dropped] = []
     for part in batch:

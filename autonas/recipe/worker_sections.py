@@ -34,6 +34,9 @@ def read_training(root: Section, search: SearchSettings, batch_tokens: int) -> T
         precision=typing.cast(Any, section.one_of("precision", default.precision, options_of(TrainingSettings, "precision"))),
         schedule=typing.cast(Any, section.one_of("schedule", default.schedule, options_of(TrainingSettings, "schedule"))),
         final_rate_share=section.number("final_rate_share", default.final_rate_share, most=1.0),
+        rate_scaling=typing.cast(
+            Any, section.one_of("rate_scaling", default.rate_scaling, options_of(TrainingSettings, "rate_scaling"))
+        ),
     )
 
 
@@ -42,7 +45,7 @@ def read_evaluation(
 ) -> EvaluationSettings:
     section = root.child("evaluation", fields_of(EvaluationSettings))
     default = EvaluationSettings()
-    python = not corpus.jsonl and all(path.endswith((".py", ".pyi")) for path in corpus.paths)
+    python = not corpus.jsonl and corpus.hub is None and all(path.endswith((".py", ".pyi")) for path in corpus.paths)
     new_tokens = section.whole("new_tokens", min(default.new_tokens, context_length // 2), least=1)
     if new_tokens >= context_length:
         node = section.need("new_tokens", "")
