@@ -21,6 +21,7 @@ from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFai
 from autonas.evaluation.baselines import baselines
 from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
+from autonas.evaluation.latency_cache import load_table
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.lease import sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
@@ -33,7 +34,7 @@ from autonas.training.interruption import held_interrupts
 from autonas.training.loop import Progress, fork_cooldown, new_state, train
 from autonas.trial import DocumentLosses, Job, Outcome, Sample, Score, to_json
 
-_SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
+SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
 NUM_PROBES = 20  # evaluations on the way
 # Tokens of a probe, as a share of the run's. A forward pass is a third of a training step: 20 of them cost 1 % of the run.
 _PROBE_SHARE = 0.0015
@@ -71,8 +72,8 @@ def run_full(
         dataset.tokenizer.save(folder / "tokenizer.json")
     except OSError as error:
         raise resource_error(error, error.filename or folder) from error
-    if job.latency.table is None:
-        resolve_device(job.latency.device)  # found out now, and not after the last step
+    # Found out now, and not after the last step.
+    resolve_device(job.latency.device) if job.latency.table is None else load_table(job.latency.table)
     windows = Windows(dataset.tokens("train"), job.spec.context_length, job.data_seed)
     with memory_guard(f"building {job.spec.fingerprint}"):
         model = build_model(job.spec, job.seed, resolve_device(job.device))
@@ -158,7 +159,7 @@ class _Training:
             if progress.tokens * NUM_PROBES // self.total > before * NUM_PROBES // self.total:
                 self._probe()
             before = progress.tokens
-            if time.monotonic() - self._saved_at >= max(self.job.checkpoint_every_s, self._save_s / _SAVES_SHARE):
+            if time.monotonic() - self._saved_at >= max(self.job.checkpoint_every_s, self._save_s / SAVES_SHARE):
                 self._save()
         self._save()
 
@@ -242,7 +243,7 @@ def load_run(run: Path, device: str = "cpu") -> LoadedRun:
     weights = run / "model.safetensors"
     if not weights.exists():
         state = "has not ended yet; go on with --resume" if (run / "run.json").exists() else "is no run"
-        raise StudyError(f"{run}: {state}. `autonas train --spec FILE --out {run}` makes one.")
+        raise StudyError(f"{run}: {state}. `autonas promote STUDY` and `autonas train --spec FILE` make one.")
     model, _ = load_model(weights, resolve_device(device))
     tokenizer = Tokenizer.load(run / "tokenizer.json")
     if tokenizer.vocab_size != model.spec.vocab_size:

@@ -72,6 +72,8 @@ class TrainingSettings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     schedule: Literal["wsd", "cosine"] = "wsd"  # cosine decays over the budget's tokens and has no cooldown
     final_rate_share: float = 0.0  # the rate at the very end, as a share of the peak
+    # shape: a rate for each role and shape, and decay of hidden matrices only; none: one rate and one decay for every weight
+    rate_scaling: Literal["shape", "none"] = "shape"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from autonas.errors import RequestError
 
 if TYPE_CHECKING:
     from autonas.promotion.promote import Promotion
+    from autonas.recipe import Recipe
 
 
 def promote(options: argparse.Namespace) -> int:
@@ -40,6 +42,35 @@ def promote(options: argparse.Namespace) -> int:
     run = promote(options.study, **wanted, resume=options.resume, say=note, on_progress=RunProgress())
     print_evaluation(run, as_json=options.json)
     return OK
+
+
+def after_search(options: argparse.Namespace, study: str, recipe: Recipe) -> None:
+    """Promote the winner as the space file says, or else say what a promotion would do."""
+    from autonas.api import promote_winner, propose_promotion
+    from autonas.commands.runs import RunProgress, print_evaluation
+
+    def silent(*news: object) -> None:
+        pass
+
+    where: dict[str, Any] = {"storage": options.storage, "out": options.out, "engine": engine_settings(options)}
+    if recipe.promote is not None and not options.no_promote:
+        progress = silent if options.quiet else RunProgress()
+        run = promote_winner(study, **where, say=silent if options.quiet else note, on_progress=progress)
+        if not options.json:
+            print_evaluation(run, as_json=False)
+        return
+    if not options.json:
+        print(f"\npromotion: {propose_promotion(study, **where).describe()}")
+        print(f"start it with: {promote_command(options, study)}")
+
+
+def promote_command(options: argparse.Namespace, study: str) -> str:
+    """The command that promotes a study which was searched with these options; a storage's URL may hold a password."""
+    parts = ["autonas", "promote", study]
+    for flag, name, usual in (("--trials-dir", "out", "trials"), ("--device", "device", "auto"), ("--engine", "engine", "ray")):
+        if getattr(options, name) != usual:
+            parts += [flag, getattr(options, name)]
+    return shlex.join(parts) + (" --storage URL" if options.storage else "")
 
 
 def _amounts(flag: str, given: list[str] | None) -> dict[str, float]:

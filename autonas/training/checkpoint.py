@@ -20,7 +20,7 @@ from autonas.training.loop import TrainState
 from autonas.training.optimizers import moments, set_moments
 from autonas.training.schedule import Schedule
 from autonas.training.seal import read_sealed, write_sealed
-from autonas.trial import from_json, to_json
+from autonas.trial import TrainingSettings, from_json, to_json
 
 
 def save(path: str | os.PathLike[str], state: TrainState) -> None:
@@ -52,10 +52,11 @@ def load(path: str | os.PathLike[str], state: TrainState) -> None:
     about, tensors = read_sealed(Path(path))
     _expect_kind(path, about, "training")
     identity = json.loads(json.dumps(_identity(state)))
+    found = {**about, "settings": _with_defaults(about.get("settings"))}
     for name, expected in identity.items():
-        if about.get(name) != expected:
+        if found.get(name) != expected:
             raise CheckpointError(
-                f"{path}: {_difference(name, about.get(name), expected)}. Remove it, or ask for what it holds."
+                f"{path}: {_difference(name, found.get(name), expected)}. Remove it, or ask for what it holds."
             )
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     _check_shapes(path, state.model, weights)
@@ -106,6 +107,14 @@ def _identity(state: TrainState) -> dict[str, Any]:
         "data_windows": state.windows.num_windows,
         "data_order": _order(state.windows),
     }
+
+
+def _with_defaults(settings: Any) -> Any:
+    """Training settings as a file has them, with the defaults of what later versions have added: it was done so then."""
+    try:
+        return to_json(from_json(TrainingSettings, settings))
+    except ValueError:
+        return settings
 
 
 def _order(windows: Windows) -> str:

@@ -51,6 +51,10 @@ RULES: dict[str, RateRule] = {
 }
 
 
+# One rate and one decay for every weight, whatever its role and shape: what `rate_scaling: none` asks for.
+PLAIN = RateRule(factor=1.0, decays=True)
+
+
 def resolve_settings(spec: ArchSpec, settings: TrainingSettings) -> TrainingSettings:
     """`settings` with the rate, decay and batch that `spec` names in their place."""
     named = {name: getattr(spec, name) for name in ("learning_rate", "weight_decay", "batch_tokens")}
@@ -71,14 +75,17 @@ def role(name: str, weight: Tensor, spec: ArchSpec) -> str:
 
 
 def make_optimizer(model: Transformer, spec: ArchSpec, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW with a group for each role, each with its `peak_rate`; `set_rate` follows a schedule."""
+    """AdamW with a group for each role, each with its `peak_rate`; `set_rate` follows a schedule.
+
+    By `settings.rate_scaling` the roles have rates and decays by `RULES`, or all the same as plain AdamW has them.
+    """
     settings = resolve_settings(spec, settings)
     members: dict[str, list[Tensor]] = {}
     for name, weight in model.named_parameters():
         members.setdefault(role(name, weight, spec), []).append(weight)
     groups = []
     for kind, weights in members.items():
-        rule = RULES[kind]
+        rule = RULES[kind] if settings.rate_scaling == "shape" else PLAIN
         peak = rule.rate(settings.learning_rate, spec)
         # AdamW shrinks by rate x decay: that product, the time scale of forgetting, is kept the same at all widths.
         decay = settings.weight_decay * settings.learning_rate / peak if rule.decays else 0.0
