@@ -154,7 +154,7 @@ def test_a_recipe_comes_back_from_its_resolution(change: dict[str, Any], tmp_pat
         ({"context_length": 1}, "context_length: is 1"),
         ({"tokenizer": {"vocab_size": 100}}, "from 257"),
         ({"tokenizer": {"algorithm": "unigram"}}, "known are bpe"),
-        ({"corpus": {"sources": ["site-packages"]}}, "unknown source"),
+        ({"corpus": {"sources": ["sitepackages"]}}, "unknown source"),
         ({"corpus": {"sources": [], "paths": []}}, "names nothing to read"),
         ({"corpus": {"max_bytes": 0}}, "corpus.max_bytes"),
         ({"corpus": {"validation_share": 0.9}}, "at most 0.25"),

@@ -177,7 +177,7 @@ def _rows(settings: HubSettings, version: Any) -> Iterator[Mapping[str, Any]]:
         rows: Iterable[Mapping[str, Any]] = stream
         known = stream.column_names
         if known is None:  # of formats that do not say: those of the first row
-            first = next(iter(stream.take(1)), {})
+            first: Mapping[str, Any] = next(iter(stream.take(1)), {})
             known = list(first)
         missing = [column for column in settings.columns if column not in known]
         if known and missing:

@@ -114,19 +114,23 @@ def _owners() -> dict[str, tuple[str, str]]:
 
 def _canonical(distribution: importlib.metadata.Distribution) -> str:
     """Its name as an index compares names; empty where the metadata is damaged."""
-    return re.sub(r"[-_.]+", "-", distribution.metadata.get("Name") or "").lower()
+    return re.sub(r"[-_.]+", "-", _field(distribution.metadata, "Name")).lower()
 
 
 def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
     """The licence that a distribution gives itself: an SPDX expression, else a short name, else its classifiers."""
-    if expression := (metadata.get("License-Expression") or "").strip():
+    if expression := _field(metadata, "License-Expression"):
         return expression
-    text = (metadata.get("License") or "").strip()
+    text = _field(metadata, "License")
     if text and text != "UNKNOWN" and "\n" not in text and len(text) <= _LONGEST_LICENCE:
         return text
     classifiers = metadata.get_all("Classifier") or []
     names = [text.rpartition(" :: ")[2] for text in classifiers if text.startswith("License :: OSI Approved :: ")]
     return " OR ".join(sorted(names))
+
+
+def _field(metadata: importlib.metadata.PackageMetadata, name: str) -> str:
+    return (metadata[name] or "").strip() if name in metadata else ""
 
 
 def _left_out_of_library(relative: Path) -> str:

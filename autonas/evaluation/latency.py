@@ -11,6 +11,7 @@ import functools
 import gc
 import platform
 import re
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ from autonas.trial import LatencySettings, Score
 PROTOCOL_VERSION: Final = "1"
 _PREFILL_TOKENS: Final = 256
 _SHORT_PREFILL_TOKENS: Final = 64
+_GLANCE_TOKENS: Final = 10
 _CPU: Final = Protocol()
 _GPU: Final = Protocol(max_spread=0.02)
 # Small enough to be quick and, as the candidates of a small search, bound by overhead more than by arithmetic. Never change it:
@@ -74,6 +76,25 @@ def measure_latency(spec: ArchSpec, settings: LatencySettings, waiting: Callable
     """As `measured_latency`, but always measured now and kept nowhere but the reference's own time."""
     with alone(lease_name(resolve_device(settings.device)), waiting):
         return _measure(spec, settings)
+
+
+def glance_at_latency(spec: ArchSpec, settings: LatencySettings) -> float:
+    """Milliseconds per output token: those of the cache, else the median of a few tokens timed now, beside whatever else runs.
+
+    Takes a second where a measurement by the protocol takes many. Good enough for a plan, never a score.
+
+    Raises:
+        DeviceError: this machine lacks the device or the number format.
+    """
+    stamps = latency_stamps(spec, settings)
+    if known := read_cached({"spec": spec.inference_fingerprint, **stamps}):
+        return known.decode.value
+    device = resolve_device(settings.device)
+    with _quiet_process(settings.threads):
+        model = build_model(spec, 0, device, resolve_dtype(settings.dtype, device)).eval()
+        step = _DecodeSteps(model, settings.batch, max(int(stamps["context"]), 2))
+        step(_GLANCE_TOKENS)
+        return 1000 * statistics.median(step(1) for _ in range(_GLANCE_TOKENS))
 
 
 def resolve_device(name: str) -> torch.device:

@@ -18,7 +18,6 @@ from autonas.errors import InfeasibleArch, RecipeError
 from autonas.trial import Score, from_json, to_json
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyResult:
     """Time per output token, and time to the first token of a long and of a short prompt.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,32 @@ class Forecast:
     def seconds(self, spec: ArchSpec, tokens: int) -> float:
         """How long `tokens` of training of `spec` will take."""
         return tokens * (self.per_token + self.per_flop * cost.training_flops_per_token(spec))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpolated:
+    """Seconds per FLOP between shapes that were timed, along the logarithm of a token's FLOPs; beyond them the nearest's."""
+
+    log_flops: tuple[float, ...]  # rising
+    per_flop: tuple[float, ...]
+
+    def seconds(self, spec: ArchSpec, tokens: int) -> float:
+        """How long `tokens` of training of `spec` will take."""
+        flops = cost.training_flops_per_token(spec)
+        return tokens * flops * float(np.interp(math.log(flops), self.log_flops, self.per_flop))
+
+
+def interpolate(seconds_per_token: Sequence[tuple[ArchSpec, float]]) -> Interpolated:
+    """The forecast that is exact at every shape given; of shapes with the same FLOPs, at their mean. At least one is given."""
+    rates: dict[int, list[float]] = {}
+    for spec, seconds in seconds_per_token:
+        flops = cost.training_flops_per_token(spec)
+        rates.setdefault(flops, []).append(seconds / flops)
+    ordered = sorted(rates)
+    return Interpolated(
+        log_flops=tuple(math.log(flops) for flops in ordered),
+        per_flop=tuple(sum(rates[flops]) / len(rates[flops]) for flops in ordered),
+    )
 
 
 def fit(observations: Iterable[Observation]) -> Forecast | None:

@@ -56,8 +56,7 @@ def measure_speed(
     whole = max((spec.batch_tokens or settings.batch_tokens) // context, 1)  # windows of a step
     spec = dataclasses.replace(spec, learning_rate=_RATE, batch_tokens=None)
     model = build_model(spec, 0, device)
-    dtype = np.uint16 if spec.vocab_size <= 65_536 else np.uint32
-    tokens = np.random.default_rng(0).integers(spec.vocab_size, size=2 * whole * context + 1).astype(dtype)
+    tokens = np.random.default_rng(0).integers(spec.vocab_size, size=2 * whole * context + 1, dtype=np.uint32)
     state = new_state(model, Windows(tokens, context, 0), settings, seed=0)
     one, steps_of_one = _seconds_per_step(state, 1, 0.2 * seconds)
     # What is left pays for one step that is not timed and the fewest that are; a larger step is at most in proportion.
@@ -73,6 +72,11 @@ def measure_speed(
         timed_tokens=windows * context,
         timed_steps=steps,
     )
+
+
+def num_gpus() -> int:
+    """CUDA devices of this machine."""
+    return torch.cuda.device_count()
 
 
 def _seconds_per_step(state: TrainState, windows: int, seconds: float) -> tuple[float, int]:

@@ -1,0 +1,55 @@
+"""What one full training will cost: `autonas train`, or the full run after a search. Measures nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autonas import cost
+from autonas.arch import ArchSpec
+from autonas.data.estimate import CorpusSize
+from autonas.recipe import Recipe
+
+_CHECKPOINT_BYTES = 12  # of each parameter: weights and two moments in float32
+_WEIGHTS_BYTES = 4
+
+
+def run_plan(
+    recipe: Recipe,
+    spec: ArchSpec,
+    steps: int,
+    corpus: CorpusSize,
+    seconds_per_token: float,
+    *,
+    scoring_seconds: float = 0.0,
+    starting_seconds: float = 0.0,
+) -> dict[str, Any]:
+    """A full run's plan as JSON values. Losses on the way and at the end are forward passes, a third of training's work.
+
+    `scoring_seconds` are those of sampling and of n-gram models, `starting_seconds` those before the first step.
+    """
+    tokens = steps * step_tokens(recipe, spec)
+    training = tokens * seconds_per_token
+    evaluated = min(recipe.evaluation.validation_tokens, corpus.validation_tokens)
+    scoring = evaluated / 3 * seconds_per_token + scoring_seconds
+    return {
+        "params": cost.count_params(spec),
+        "steps": steps,
+        "tokens": tokens,
+        "epochs": tokens / max(corpus.train_tokens, 1),
+        "seconds": starting_seconds + training + scoring,
+        "starting_seconds": starting_seconds,
+        "training_seconds": training,
+        "scoring_seconds": scoring,
+        "disk_bytes": run_disk_bytes(spec),
+        "training_bytes": cost.training_bytes(spec, step_tokens(recipe, spec)),
+    }
+
+
+def step_tokens(recipe: Recipe, spec: ArchSpec) -> int:
+    """Tokens of one optimiser step: whole windows."""
+    return (spec.batch_tokens or recipe.training.batch_tokens) // spec.context_length * spec.context_length
+
+
+def run_disk_bytes(spec: ArchSpec) -> int:
+    """Of a run's folder at its fullest: a checkpoint beside the one that it replaces, and the weights."""
+    return cost.count_params(spec) * (2 * _CHECKPOINT_BYTES + _WEIGHTS_BYTES)
