@@ -89,7 +89,16 @@ def _add_reading(command: Command) -> None:
     report.add_argument("--out", dest="file", metavar="FILE", help="default: reports/STUDY.html")
     clean = command("clean", "studies", "free checkpoints that nothing needs", "autonas clean quickstart")
     clean.add_argument("study", nargs="?", metavar="STUDY", help="all studies here when left out")
-    for sub in (status, front, report, clean):
+    dashboard = command(
+        "dashboard", "dashboard", "show studies in Optuna Dashboard, for looking", "autonas dashboard quickstart"
+    )
+    dashboard.add_argument("study", nargs="?", metavar="STUDY", help="all studies here when left out")
+    dashboard.add_argument(
+        "--host", default="127.0.0.1", metavar="H", help="an address of this machine alone (default: 127.0.0.1)"
+    )
+    dashboard.add_argument("--port", type=_port, default=8080, metavar="N", help="default: 8080; 0: any that is free")
+    dashboard.add_argument("--open", action="store_true", help="open it in a browser")
+    for sub in (status, front, report, clean, dashboard):
         _study_options(sub, out_name="--trials-dir" if sub is report else "--out")
     for sub in (status, front):
         sub.add_argument("--json", action="store_true", help="print JSON")
@@ -207,6 +216,12 @@ def _count(text: str) -> int:
 def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a trial")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, a whole number up to 65535")
     return int(text)
 
 

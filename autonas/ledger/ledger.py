@@ -30,7 +30,7 @@ from autonas.ledger.records import (
 from autonas.ledger.storage import JOURNAL, dispose, disposed_on_failure, open_storage, open_url, together, translated
 from autonas.trial import Failure, Outcome, Score, StudyRecord, TrialRecord, to_json
 
-_MARK = "autonas"  # the user attribute that makes a study one of ours
+MARK = "autonas"  # the user attribute that makes a study one of ours
 _RECIPE = f"{OURS}recipe"
 _METRICS = "study:metric_names"  # Optuna's: the names of the objectives
 _LARGEST_STEP = 2**31 - 1  # a database's integer
@@ -69,7 +69,7 @@ class Ledger:
                     for key, value in attributes.items():
                         storage.set_study_system_attr(study_id, key, value)
                     # Last: a study without it was cut off while it was being created, and can be taken over.
-                    storage.set_study_user_attr(study_id, _MARK, {"format": FORMAT})
+                    storage.set_study_user_attr(study_id, MARK, {"format": FORMAT})
         return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
 
     @classmethod
@@ -83,7 +83,7 @@ class Ledger:
                     known = sorted(study.study_name for study in storage.get_all_studies())
                     listed = f" It holds {', '.join(known)}." if known else ""
                     raise StudyError(f"there is no study {name!r} in {url or folder}.{listed} Start one with `autonas search`.")
-                mark = storage.get_study_user_attrs(study_id).get(_MARK)
+                mark = storage.get_study_user_attrs(study_id).get(MARK)
                 if not isinstance(mark, dict) or mark.get("format") not in FORMATS:
                     raise StudyError(f"the study {name!r} in {url or folder} was not written by this version of autonas.")
         return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
@@ -104,13 +104,13 @@ class Ledger:
                 self._ended[trial.number] = record
             trials.append(self._ended[trial.number])
         ends = sorted((t.datetime_complete, t.number) for t in frozen if t.datetime_complete is not None)
-        attributes = {key: value for key, value in shown.items() if key != _MARK}
+        attributes = {key: value for key, value in shown.items() if key != MARK}
         attributes |= {
             key.removeprefix(OURS): value for key, value in hidden.items() if key.startswith(OURS) and key != _RECIPE
         }
         return StudyRecord(
             name=self.name,
-            recipe=hidden[_RECIPE] if _RECIPE in hidden else shown[_MARK]["recipe"],
+            recipe=hidden[_RECIPE] if _RECIPE in hidden else shown[MARK]["recipe"],
             attributes=attributes,
             trials=tuple(trials),
             timeline=tuple((number, ended.astimezone(datetime.UTC).isoformat()) for ended, number in ends),
@@ -129,7 +129,7 @@ class Ledger:
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Remember a fact of the study as a whole, as JSON values. What has structure is kept from people's view."""
-        assert key != _MARK and f"{OURS}{key}" != _RECIPE
+        assert key != MARK and f"{OURS}{key}" != _RECIPE
         with translated(self.name):
             structured = isinstance(value, Mapping | list | tuple)
             # One that was structured once is read from there, whatever it is now.
@@ -147,7 +147,7 @@ class Ledger:
             with together(self._storage):
                 self._storage.set_study_system_attr(self._study_id, _RECIPE, dict(recipe))
                 # A study of format 1 is one of format 2 from here on; its recipe was in the mark.
-                self._storage.set_study_user_attr(self._study_id, _MARK, {"format": FORMAT})
+                self._storage.set_study_user_attr(self._study_id, MARK, {"format": FORMAT})
                 for key, value in notes.note_attributes(known, None, note).items():
                     self._storage.set_study_system_attr(self._study_id, key, value)
 
@@ -166,7 +166,7 @@ class Ledger:
         original = None if retry_of is None else self._trial(retry_of)
         assert original is None or original.state == TrialState.FAIL, f"trial {retry_of} has not failed"
         record = {"spec": to_json(spec), "scores": to_json(scores), "repeat_of": repeat_of, "retry_of": retry_of}
-        shown = readable.of_beginning(spec, scores, repeat_of, retry_of)
+        shown = readable.of_beginning(spec, self._judged(scores), repeat_of, retry_of)
         number = self._add(
             TrialState.RUNNING, params, distributions, record, shown, {**(sampler_state or {}), **constraint(0.0)}
         )
@@ -196,8 +196,15 @@ class Ledger:
             "spec": None if spec is None else to_json(spec),
             "scores": to_json(scores or {}),
         }
-        shown = readable.of_beginning(spec, scores or {}, None, None) | readable.of_infeasible(rule, reason, nearest)
+        shown = readable.of_infeasible(rule, reason) | readable.of_beginning(spec, self._judged(scores or {}))
+        shown |= readable.of_nearest(params, nearest) if nearest is not None else {}
         return self._add(TrialState.PRUNED, params, distributions, record, shown, constraint(1.0))
+
+    def _judged(self, scores: Mapping[str, Score]) -> dict[str, Score]:
+        """The scores that are objectives of the study."""
+        with translated(self.name):
+            objectives = self._storage.get_study_system_attrs(self._study_id)[_METRICS]
+        return {name: score for name, score in scores.items() if name in objectives}
 
     def _add(
         self,
@@ -235,7 +242,9 @@ class Ledger:
             self._show(trial, readable.of_rung(outcome))
             if "val_loss" in outcome.scores:
                 step = min(outcome.tokens, _LARGEST_STEP)
-                self._storage.set_trial_intermediate_value(trial._trial_id, step, outcome.scores["val_loss"].value)
+                self._storage.set_trial_intermediate_value(
+                    trial._trial_id, step, readable.rounded(outcome.scores["val_loss"].value)
+                )
             # Last: this is what makes the rung one that has happened.
             self._keep(trial, {f"rung:{outcome.rung}": to_json(outcome)})
 
@@ -268,7 +277,7 @@ class Ledger:
         trial = self._live(number)
         with translated(self.name), together(self._storage):
             self._note(trial, notes.rejected_note(rule, reason))
-            self._show(trial, readable.of_infeasible(rule, reason, None))
+            self._show(trial, readable.of_infeasible(rule, reason))
             for key, value in constraint(1.0).items():
                 self._storage.set_trial_system_attr(trial._trial_id, key, value)
             self._keep(trial, {"reason": reason, "rule": rule})
@@ -333,7 +342,7 @@ def study_names(out: Path, url: str | None) -> list[str]:
     with translated(url):
         storage = open_url(url)
         try:
-            return sorted(s.study_name for s in storage.get_all_studies() if _MARK in s.user_attrs)
+            return sorted(s.study_name for s in storage.get_all_studies() if MARK in s.user_attrs)
         finally:
             dispose(storage)
 

@@ -67,7 +67,7 @@ def study_note(name: str, recipe: Mapping[str, Any], objectives: Sequence[str], 
     `storage` is what the commands need to find it, in words of the command line; empty for the embedded ledger.
     """
     lines = [f"**{name}** searches for small code language models. Every objective is minimised.", ""]
-    lines += ["| objective | unit | |", "|---|---|---|", *(_objective_row(objective) for objective in objectives), ""]
+    lines += ["| objective | unit | known |", "|---|---|---|", *(_objective_row(objective) for objective in objectives), ""]
     lines += [f"- **Data:** {_data(recipe)}.", f"- **Budget:** {_budget(recipe)}."]
     lines += [f"- **How scores are measured:** {_measures(recipe, objectives)}."]
     lines += [

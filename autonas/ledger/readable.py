@@ -13,28 +13,31 @@ _MOST_CHARACTERS = 200
 
 
 def of_beginning(
-    spec: ArchSpec | None, scores: Mapping[str, Score], repeat_of: int | None, retry_of: int | None
+    spec: ArchSpec | None, scores: Mapping[str, Score], repeat_of: int | None = None, retry_of: int | None = None
 ) -> dict[str, Any]:
-    """The architecture in one line, what is known of it before training, and which trial it stands for."""
+    """The architecture in one line, which trial it stands for, and what is known of it before training."""
     attributes: dict[str, Any] = {} if spec is None else {"architecture": spec_text(spec)}
-    attributes |= {_label(name, score): _number(score.value) for name, score in scores.items()}
     attributes |= {"repeat of": repeat_of} if repeat_of is not None else {}
-    return attributes | ({"retry of": retry_of} if retry_of is not None else {})
+    attributes |= {"retry of": retry_of} if retry_of is not None else {}
+    return attributes | {_label(name, score): rounded(score.value) for name, score in scores.items()}
 
 
-def of_infeasible(rule: str, reason: str, nearest: Mapping[str, Any] | None) -> dict[str, str]:
-    """Which rule a candidate breaks, why, and what would be legal."""
-    attributes = {"rule": rule, "reason": _short(reason)}
-    if nearest is not None:
-        attributes["nearest legal"] = ", ".join(f"{name} {value}" for name, value in nearest.items())
-    return attributes
+def of_infeasible(rule: str, reason: str) -> dict[str, str]:
+    """Which rule or limit is broken, and why."""
+    return {"rule": rule, "reason": _short(reason)}
+
+
+def of_nearest(params: Mapping[str, Any], nearest: Mapping[str, Any]) -> dict[str, str]:
+    """What to change for an architecture that is legal."""
+    changes = (f"{name} {value}" for name, value in nearest.items() if params.get(name) != value)
+    return {"nearest legal": ", ".join(changes)}
 
 
 def of_rung(outcome: Outcome) -> dict[str, float]:
     """The loss at a rung and the tokens behind it, as numbers, so that they can be sorted and drawn."""
     place = f"rung {outcome.rung}"
     loss = outcome.scores.get("val_loss")
-    known = {} if loss is None else {f"{place} · val_loss": _number(loss.value)}
+    known = {} if loss is None else {f"{place} · val_loss": rounded(loss.value)}
     return {**known, f"{place} · tokens": outcome.tokens}
 
 
@@ -57,7 +60,8 @@ def _label(name: str, score: Score) -> str:
     return name if score.unit == "parameters" else f"{name} ({score.unit})"
 
 
-def _number(value: float) -> float:
+def rounded(value: float) -> float:
+    """A number with the digits that people read."""
     return int(value) if float(value).is_integer() else round(value, 4)
 
 

@@ -114,17 +114,39 @@ def open_reader(path: Path) -> BaseStorage:
         return JournalStorage(ReadOnlyJournal(path))
 
 
-def open_url(url: str) -> BaseStorage:
+def open_url(url: str, *, create: bool = True) -> BaseStorage:
+    """The database at `url`. Without `create` nothing is made there, neither a file nor a table.
+
+    Raises:
+        StorageError: its driver is not installed.
+        StudyError: without `create`, there is nothing to read.
+    """
     # Psycopg 3 is what the extra installs; SQLAlchemy would look for its predecessor.
     if url.startswith(("postgresql://", "postgres://")):
         url = "postgresql+psycopg://" + url.split("://", 1)[1]
     try:
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        if not create and not _has_tables(url):
+            raise StudyError(f"there is no study in {without_password(url)}. Start one with `autonas search`.")
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True}, skip_table_creation=not create)
     except ImportError as error:
         raise StorageError(
             f"--storage {without_password(url)}: its driver is not installed ({error}). "
             "For PostgreSQL: pip install 'autonas[postgresql]'."
         ) from error
+
+
+def _has_tables(url: str) -> bool:
+    """Whether Optuna has been at work in the database."""
+    import sqlalchemy
+
+    place = sqlalchemy.make_url(url)
+    if place.get_backend_name() == "sqlite" and place.database and not Path(place.database).exists():
+        return False  # connecting would create it
+    engine = sqlalchemy.create_engine(place)
+    try:
+        return bool(sqlalchemy.inspect(engine).has_table("alembic_version"))
+    finally:
+        engine.dispose()
 
 
 def _cut_torn_record(path: Path) -> str:
@@ -193,8 +215,8 @@ def translated(place: str) -> Iterator[None]:
             f"the storage {without_password(place)} does not answer or refuses: {cause[:200]}. "
             "Nothing is lost; resume when it is back."
         ) from error
-    except (json.JSONDecodeError, ValueError) as error:
-        if isinstance(error, json.JSONDecodeError) or "Invalid log format" in str(error):
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) or "Invalid log format" in str(error):
             raise StorageError(f"the storage {place} cannot be read: {error}") from error
         raise
 

@@ -76,7 +76,9 @@ def test_records_are_hidden_and_what_people_see_is_short(tmp_path: Path) -> None
     ledger.set_attribute("calibration", {"points": [1.5] * 100})
     ledger.set_attribute("closed", "all 3 trials have ended")
     complete, stopped, failed = (begin(ledger) for _ in range(3))
-    ledger.add_infeasible(PARAMS, DISTRIBUTIONS, rule="a <= b", reason="a is 3", nearest={"layers": 2, "norm": "rmsnorm"})
+    ledger.add_infeasible(
+        PARAMS, DISTRIBUTIONS, rule="a <= b", reason="a is 3", nearest={**PARAMS, "layers": 2, "norm": "rmsnorm"}
+    )
     for number, rung in ((complete, 0), (complete, 1), (stopped, 0)):
         ledger.finish_rung(outcome(number, rung))
     ledger.complete(complete, [2.0, 1234.0])
