@@ -18,7 +18,7 @@ from typing import Any
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset, prepare
 from autonas.engine.base import Engine
-from autonas.errors import StudyError, TrialFailure
+from autonas.errors import StudyError, TrialFailure, resource_error
 from autonas.ledger import Ledger, study_lease
 from autonas.policy import forecast
 from autonas.policy.sampler import derived_seed
@@ -245,7 +245,10 @@ def record(promotion: Promotion, study_folder: Path, storage: str | None) -> boo
     pick = to_json(promotion.pick)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry: Mapping[str, Any] = {"study": promotion.study, **pick, "steps": promotion.steps, "begun_at": now}
-    promotion.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        promotion.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise resource_error(error, promotion.folder) from error
     write_json(promotion.folder / RECORD, entry)
     short = {name: entry[name] for name in ("trial", "method", "reason", "steps", "begun_at")}
     try:

@@ -140,7 +140,7 @@ def read_promote(root: Section) -> PromoteSettings | None:
     objectives = read_objectives(root)
     select = section.one_of("select", KNEE, (KNEE, *objectives))
     weights = section.get("weights")
-    if weights is not None and select != KNEE:
+    if weights is not None and weights.entries() and select != KNEE:
         raise weights.complaint(f"belongs to the {KNEE}; leave out `select: {select}` or the weights")
     limits = section.child("limits", OBJECTIVES).node.entries()
     weighted = section.child("weights", objectives).node.entries()

@@ -65,9 +65,9 @@ def test_what_is_picked_is_dominated_by_nothing_and_within_every_limit(rows: Row
     report = report_of(rows)
     pick = try_choose(report, preference)
     within = [
-        number
+        int(number)
         for number in np.flatnonzero(pareto.non_dominated(rows))
-        if all(rows[number][OBJECTIVES.index(name)] <= most for name, most in preference.limits.items())
+        if all(rows[int(number)][OBJECTIVES.index(name)] <= most for name, most in preference.limits.items())
     ]
     if pick is None:
         assert not within

@@ -1,0 +1,403 @@
+"""A promotion from a real small study to a model that writes code: the job, how it is carried out, interruptions, mistakes."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autonas
+from autonas import cli
+from autonas.engine.base import JobProgress
+from autonas.engine.choice import EngineSettings
+from autonas.engine.inline import InlineEngine
+from autonas.errors import StudyError, TrialFailure
+from autonas.ledger import study_lease
+from autonas.promotion.promote import carry_out, full_job, plan_promotion, preference
+from autonas.recipe import load_recipe
+from autonas.run_folder import run_tokens
+from autonas.trial import DataRef, Failure, Job, Outcome
+from tests.studies import SMALL_SPEC, write_space
+
+INLINE = EngineSettings(name="inline", device="cpu")
+STEPS = 30
+STEP = 512
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def searched(code_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished study `small`, whose recipe has no promotion."""
+    folder = tmp_path_factory.mktemp("promotion")
+    write_space(folder / "small.yaml", code_corpus)
+    with contextlib.chdir(folder):
+        autonas.search("small.yaml", engine=INLINE)
+    return folder
+
+
+@pytest.fixture
+def study(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The study in a folder of the test's own, which is the working directory."""
+    shutil.copytree(searched, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    return Path("trials/small")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            code = cli.main(list(arguments))
+        except SystemExit as error:
+            code = int(error.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def scores(run: Path) -> dict[str, Any]:
+    values = json.loads((run / "evaluation.json").read_text())["scores"]
+    return {name: score for name, score in values.items() if "latency" not in name}
+
+
+def test_the_knee_is_trained_with_the_studys_settings_and_seeds_of_its_own(study: Path) -> None:
+    record = autonas.read_study("small")
+    knee = next(entry for entry in autonas.front("small") if entry["knee"])
+    seen: list[tuple[int, int]] = []
+    run = autonas.promote(
+        "small", steps=STEPS, engine=INLINE, on_progress=lambda step, total: seen.append((step.tokens, total))
+    )
+    assert run == study / "runs" / f"{knee['trial']}-{knee['fingerprint'][:8]}-{STEPS}"
+    assert seen[-1] == (STEPS * STEP, STEPS * STEP)
+    job = json.loads((run / "run.json").read_text())
+    assert job["kind"] == "run"
+    assert job["spec"] == knee["spec"]
+    assert job["data"]["fingerprint"] == record.attributes["data"]["fingerprint"]
+    own = [json.loads(path.read_text()) for path in (study / "jobs").glob("*-train-*.json")]
+    assert job["training"] == own[0]["training"]
+    assert job["evaluation"] == own[0]["evaluation"]
+    assert {job["seed"], job["data_seed"]}.isdisjoint({each["seed"] for each in own} | {each["data_seed"] for each in own})
+    picked = json.loads((run / "promotion.json").read_text())
+    assert picked["trial"] == knee["trial"]
+    assert picked["method"] == "knee"
+    assert "knee" in picked["reason"]
+    (remembered,) = autonas.read_study("small").attributes["promotions"]
+    assert (remembered["trial"], remembered["folder"], remembered["steps"]) == (knee["trial"], str(run), STEPS)
+    loaded = autonas.load(run, device="cpu")
+    assert loaded.spec.fingerprint == knee["fingerprint"]
+
+
+def test_a_calibrated_rate_is_the_runs(study: Path) -> None:
+    record = autonas.read_study("small")
+    calibrated = dataclasses.replace(record, attributes={**record.attributes, "calibration": {"chosen": 3e-3}})
+    plan = plan_promotion(calibrated, preference(None), study_folder=study, steps=STEPS)
+    assert plan.job.training.learning_rate == 3e-3
+    assert plan_promotion(record, preference(None), study_folder=study).job.training.learning_rate == 1.5e-3
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(study: Path, run: Run) -> None:
+    before = sorted(str(path) for path in study.rglob("*"))
+    code, out, _ = run("promote", "small", "--engine", "inline", "--steps", "2000", "--dry-run")
+    assert code == 0
+    assert "is the knee" in out
+    assert "2,000 steps, 1.02 M tokens" in out
+    assert "epochs over the corpus" in out
+    assert "on this machine" in out
+    code, out, _ = run("promote", "small", "--engine", "inline", "--dry-run", "--json", "--select", "val_loss")
+    said = json.loads(out)
+    assert said["method"] == "val_loss"
+    assert said["steps"] == 50_000
+    assert said["tokens"] == 50_000 * STEP
+    assert said["seconds"] > 0
+    best = min(autonas.front("small"), key=lambda entry: entry["scores"]["val_loss"]["value"])
+    assert said["trial"] == best["trial"]
+    assert sorted(str(path) for path in study.rglob("*") if path.name != "lease") == [p for p in before if "lease" not in p]
+
+
+def test_the_predicted_time_follows_the_steps(study: Path) -> None:
+    seconds = [autonas.propose_promotion("small", steps=steps, engine=INLINE).seconds for steps in (10_000, 20_000, 40_000)]
+    assert all(value is not None for value in seconds)
+    short, middle, long = [value for value in seconds if value is not None]
+    assert (long - middle) == pytest.approx(2 * (middle - short))
+    shutil.rmtree(study / "metrics")  # searched on another machine: the study's own forecast stands in
+    fallen_back = [autonas.propose_promotion("small", steps=steps, engine=INLINE).seconds for steps in (10_000, 20_000)]
+    assert fallen_back[0]
+    assert fallen_back[1] == pytest.approx(2 * fallen_back[0])
+
+
+def test_the_command_trains_and_its_run_writes_code(study: Path, run: Run) -> None:
+    code, out, err = run("promote", "small", "--engine", "inline", "--steps", str(STEPS), "--out", "winner")
+    assert code == 0, err
+    assert err.index("is the knee") < err.index("100%"), "the reason comes first"
+    assert "val_loss" in out
+    assert "run: winner" in out
+    code, out, _ = run("generate", "winner", "--prompt", "def f(", "--max-tokens", "8")
+    assert code == 0
+    assert out.startswith("def f(")
+    code, out, _ = run("promote", "small", "--engine", "inline", "--out", "winner", "--resume", "--json")
+    assert code == 0
+    assert json.loads(out)["run"] == "winner"
+
+
+def test_tokens_are_written_as_they_come(study: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    autonas.promote("small", steps=STEPS, engine=INLINE, run="winner")
+    from autonas.model import decode
+
+    written: list[str] = []
+    whole = decode.stream
+    seen: list[int] = []
+
+    def watched(*arguments: Any, **options: Any) -> Iterator[int]:
+        for token in whole(*arguments, **options):
+            seen.append(len("".join(written)))
+            yield token
+
+    monkeypatch.setattr(decode, "stream", watched)
+    monkeypatch.setattr(sys.stdout, "write", written.append)
+    assert cli.main(["generate", "winner", "--prompt", "def f(", "--max-tokens", "20", "--temperature", "0"]) == 0
+    assert seen[0] == len("def f(")
+    assert sum(later > earlier for earlier, later in itertools.pairwise(seen)) > 5, "text grows between two tokens"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_promotion_killed_in_the_middle_and_resumed_is_the_whole_one(study: Path, run: Run, number: int) -> None:
+    steps = 500
+    whole = autonas.promote("small", steps=steps, engine=INLINE, run="whole")
+    command = [sys.executable, "-m", "autonas.cli", "promote", "small", "--engine", "inline", "--steps", str(steps)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        logs = list(study.glob("runs/*/metrics.jsonl"))
+        if logs and logs[0].stat().st_size > 8_000:
+            break
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert process.returncode == 130, err
+        assert "go on with: autonas promote small --engine inline --resume" in err
+        assert list(study.glob("runs/*/checkpoints/last.safetensors")), "the last step was saved"
+    told: list[int] = []
+    resumed = autonas.promote("small", resume=True, engine=INLINE, on_progress=lambda step, total: told.append(step.tokens))
+    if number == signal.SIGINT:
+        assert told[0] > STEP, "it did not begin again"
+    assert scores(resumed) == scores(whole)
+
+
+def test_a_resumed_run_cannot_change(study: Path) -> None:
+    def interrupt(step: JobProgress, total: int) -> None:
+        if step.tokens >= 5 * STEP:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        autonas.promote("small", steps=STEPS, engine=INLINE, on_progress=interrupt)
+    for changes, complaint in (
+        ({"steps": 31}, r"begun with --steps 30 and cannot go on with 31"),
+        ({"trial": 99}, r"begun with --trial \d+ and cannot go on with 99"),
+        ({"select": "params"}, "leave out --select"),
+        ({"limits": {"params": 1e6}}, "leave out --select"),
+        ({"run": "nowhere"}, "nowhere holds no run to go on with"),
+    ):
+        with pytest.raises(StudyError, match=complaint):
+            autonas.promote("small", resume=True, engine=INLINE, **changes)
+    with pytest.raises(StudyError, match="holds a run already"):
+        autonas.promote("small", steps=STEPS, engine=INLINE)
+    assert autonas.promote("small", resume=True, steps=STEPS, engine=INLINE)
+    with pytest.raises(StudyError, match="holds no run to go on with"):
+        autonas.promote("small", resume=True, engine=INLINE)
+
+
+def test_of_several_unfinished_runs_one_must_be_named(study: Path) -> None:
+    def interrupt(step: JobProgress, total: int) -> None:
+        raise KeyboardInterrupt
+
+    for steps in (30, 31):
+        with pytest.raises(KeyboardInterrupt):
+            autonas.promote("small", steps=steps, engine=INLINE, on_progress=interrupt)
+    with pytest.raises(StudyError, match=r"several runs have not ended: .*-30, .*-31\. Name one with --out"):
+        autonas.promote("small", resume=True, engine=INLINE)
+
+
+def test_a_corpus_that_has_changed_is_refused(study: Path) -> None:
+    record = autonas.read_study("small")
+    data = {**record.attributes["data"], "fingerprint": "other"}
+    changed = dataclasses.replace(record, attributes={**record.attributes, "data": data})
+    with pytest.raises(StudyError, match="corpus of the study 'small' has changed: it was other"):
+        plan_promotion(changed, preference(None), study_folder=study)
+
+
+def test_a_study_at_work_elsewhere_is_left_alone(study: Path) -> None:
+    said: list[str] = []
+    with study_lease("small", study):
+        run = autonas.promote("small", steps=STEPS, engine=INLINE, say=said.append)
+    assert (run / "promotion.json").exists()
+    assert "promotions" not in autonas.read_study("small").attributes
+    assert any("at work in another process" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["none"], "no study"),
+        (["small", "--trial", "77"], "--trial 77: the study 'small' has"),
+        (["small", "--trial", "-1"], "not the number of a trial"),
+        (["small", "--trial", "x"], "not the number of a trial"),
+        (["small", "--select", "speed"], "choose knee or an objective"),
+        (["small", "--limit", "params"], "write a name and a number"),
+        (["small", "--limit", "params=1KB"], "suffix"),
+        (["small", "--limit", "parms=1M"], "did you mean 'params'"),
+        (["small", "--limit", "params=1M", "--limit", "params=2M"], "given twice"),
+        (["small", "--limit", "params=-5"], "out of range"),
+        (["small", "--limit", "params=10"], "nearest is trial"),
+        (["small", "--weight", "val_loss=nan"], "not a finite number"),
+        (["small", "--weight", "latency=2"], "is no objective of the study"),
+        (["small", "--steps", "0"], "at least 1"),
+        (["small", "--resume", "--dry-run"], "leave out --resume"),
+        (["small", "--device", "cuda:99", "--steps", "1"], "cuda"),
+        (["../small"], "cannot be the name of a folder"),
+        (["small", "--out", "small.yaml/run", "--steps", "1"], "small.yaml/run"),
+    ],
+)
+def test_wrong_requests_are_one_message(study: Path, run: Run, arguments: list[str], complaint: str) -> None:
+    code, out, err = run("promote", *arguments, "--engine", "inline")
+    assert code == 2
+    assert out == ""
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("autonas: ")
+    assert complaint in last
+    assert "Traceback" not in err
+
+
+def test_a_search_with_a_promotion_ends_in_a_run(study: Path, run: Run) -> None:
+    text = Path("small.yaml").read_text() + f"promote: {{select: params, steps: {STEPS}}}\n"
+    Path("small.yaml").write_text(text)
+    again = ("search", "--space", "small.yaml", "--engine", "inline", "--resume")
+    code, out, err = run(*again, "--no-promote")
+    assert code == 0, err
+    assert not (study / "runs").exists()
+    assert f"promotion: Trial {autonas.propose_promotion('small', engine=INLINE).pick.trial} is the best in params" in out
+    assert "start it with: autonas promote small --engine inline" in out
+    code, out, err = run(*again)
+    assert code == 0, err
+    (folder,) = (study / "runs").iterdir()
+    assert json.loads((folder / "promotion.json").read_text())["method"] == "params"
+    assert f"run: {folder}" in out
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    code, out, err = run(*again)
+    assert code == 0
+    assert "was promoted before" in err
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_search_goes_on_with_its_promotion(study: Path) -> None:
+    recipe = load_recipe("small.yaml")
+    Path("small.yaml").write_text(Path("small.yaml").read_text() + f"promote: {{steps: {STEPS}}}\n")
+    recipe = load_recipe("small.yaml")
+
+    def interrupt(step: JobProgress, total: int) -> None:
+        raise KeyboardInterrupt
+
+    (study / "marker").touch()
+    with pytest.raises(KeyboardInterrupt):
+        autonas.promote("small", steps=STEPS, engine=INLINE, on_progress=interrupt)
+    record = autonas.search(recipe, resume=True, engine=INLINE)
+    (folder,) = (study / "runs").iterdir()
+    assert (folder / "evaluation.json").exists()
+    assert len(record.attributes["promotions"]) == 1
+
+
+def test_a_search_without_a_promotion_says_what_one_would_do(study: Path, run: Run) -> None:
+    code, out, _ = run("search", "--space", "small.yaml", "--engine", "inline", "--resume")
+    assert code == 0
+    assert "promotion: Trial" in out
+    assert "50,000 steps" in out
+    assert not (study / "runs").exists()
+    code, out, _ = run("search", "--space", "small.yaml", "--engine", "inline", "--resume", "--json")
+    assert json.loads(out), "one document and nothing else"
+
+
+# Carrying out
+
+
+class Losing:
+    """An engine that loses its worker some times before it runs the job."""
+
+    name = "losing"
+    capacity = 1
+
+    def __init__(self, times: int, kind: Any = "preempted") -> None:
+        self.left, self.kind = times, kind
+        self.attempts: list[int] = []
+        self._inner = InlineEngine()
+        self._job: Job | None = None
+
+    def start(self, job: Job) -> None:
+        self.attempts.append(job.attempt)
+        self._job = job
+
+    def wait(self) -> list[Outcome]:
+        assert self._job is not None
+        if self.left:
+            self.left -= 1
+            failure = Failure(kind=self.kind, message="the worker died")
+            return [Outcome(kind="run", trial=0, attempt=self._job.attempt, rung=0, seconds=0.0, failure=failure)]
+        return [Outcome(kind="run", trial=0, attempt=self._job.attempt, rung=0, seconds=0.0)]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def job(tmp_path: Path, code_corpus: Path) -> Job:
+    recipe = load_recipe(str(write_space(tmp_path / "small.yaml", code_corpus)))
+    return full_job(
+        recipe,
+        SMALL_SPEC,
+        DataRef(folder="", fingerprint=""),
+        study="small",
+        trial=0,
+        steps=STEPS,
+        training=recipe.training,
+        seed=1,
+        data_seed=2,
+        folder=tmp_path / "run",
+        device="cpu",
+        threads=1,
+    )
+
+
+def test_a_lost_worker_is_replaced_as_often_as_allowed_each_time_by_a_later_attempt(job: Job) -> None:
+    engine = Losing(2)
+    assert carry_out(job, engine, retries=2).ok
+    assert engine.attempts == [1, 2, 3]
+    engine = Losing(3)
+    with pytest.raises(TrialFailure, match=r"ended \(preempted\): the worker died. Its last checkpoint is kept"):
+        carry_out(job, engine, retries=2)
+
+
+def test_a_run_that_diverged_is_not_tried_again(job: Job) -> None:
+    engine = Losing(1, "diverged")
+    with pytest.raises(TrialFailure, match="diverged"):
+        carry_out(job, engine, retries=5)
+    assert engine.attempts == [1]
+
+
+def test_a_job_counts_its_tokens_in_whole_steps(job: Job) -> None:
+    assert run_tokens(job) == STEPS * STEP
