@@ -10,12 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autonas.api import count_params, front, load, promote, propose_promotion, read_study, report, search
+    from autonas.api import cancel, count_params, front, load, promote, propose_promotion, read_study, report, search
+    from autonas.engine.choice import EngineSettings
     from autonas.evaluation.detectors import is_collapsed
     from autonas.pareto import hypervolume
 
 __version__ = "0.1.0"
 __all__ = [
+    "EngineSettings",
+    "cancel",
     "count_params",
     "front",
     "hypervolume",
@@ -28,7 +31,11 @@ __all__ = [
     "search",
 ]
 
-_HOMES = {"hypervolume": "autonas.pareto", "is_collapsed": "autonas.evaluation.detectors"}
+_HOMES = {
+    "EngineSettings": "autonas.engine.choice",
+    "hypervolume": "autonas.pareto",
+    "is_collapsed": "autonas.evaluation.detectors",
+}
 
 
 def __getattr__(name: str) -> Any:

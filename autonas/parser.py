@@ -62,20 +62,22 @@ def _add_search(command: Command) -> None:
     search.add_argument("--trials", type=_count, metavar="N", help="trials that begin training")
     search.add_argument("--max-hours", type=_hours, metavar="H", help="stop beginning trials in time for an end after H hours")
     _engine_options(search)
-    search.add_argument("--sampler", metavar="NAME", help="tpe, nsgaii or random")
+    search.add_argument("--sampler", metavar="NAME", help="tpe, nsgaii, gp or random")
     search.add_argument("--resume", action="store_true", help="go on with a study that exists")
+    search.add_argument("--retry-failed", action="store_true", help="with --resume: try again what has failed")
     search.add_argument("--no-promote", action="store_true", help="start no full run at the end, whatever the space file says")
     search.add_argument("--json", action="store_true", help="print the front as JSON at the end")
     search.add_argument("--quiet", action="store_true", help="no progress")
     _study_options(search)
     search.set_defaults(resume_hint=_search_again)
 
-    plan = command("plan", "search", "say what a search would cost, before it is begun", "autonas plan --space code_lm.yaml")
+    plan = command("plan", "plan", "say what a search would cost, before it is begun", "autonas plan --space code_lm.yaml")
     _recipe_options(plan)
     plan.add_argument("--trials", type=_count, metavar="N")
     plan.add_argument("--max-hours", type=_hours, metavar="H")
-    plan.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
-    plan.add_argument("--threads", type=_count, metavar="N")
+    plan.add_argument("--spec", metavar="FILE", help="plan one full run of this architecture instead, with --steps")
+    plan.add_argument("--steps", type=_count, metavar="N", help="optimiser steps of that run")
+    _engine_options(plan)
     plan.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -87,6 +89,8 @@ def _add_reading(command: Command) -> None:
     report = command("report", "studies", "write a study's report, one HTML file", "autonas report quickstart")
     report.add_argument("study", metavar="STUDY")
     report.add_argument("--out", dest="file", metavar="FILE", help="default: reports/STUDY.html")
+    cancel = command("cancel", "studies", "stop a study, wherever it runs", "autonas cancel quickstart")
+    cancel.add_argument("study", metavar="STUDY")
     clean = command("clean", "studies", "free checkpoints that nothing needs", "autonas clean quickstart")
     clean.add_argument("study", nargs="?", metavar="STUDY", help="all studies here when left out")
     dashboard = command(
@@ -98,7 +102,7 @@ def _add_reading(command: Command) -> None:
     )
     dashboard.add_argument("--port", type=_port, default=8080, metavar="N", help="default: 8080; 0: any that is free")
     dashboard.add_argument("--open", action="store_true", help="open it in a browser")
-    for sub in (status, front, report, clean, dashboard):
+    for sub in (status, front, report, clean, cancel, dashboard):
         _study_options(sub, out_name="--trials-dir" if sub is report else "--out")
     for sub in (status, front):
         sub.add_argument("--json", action="store_true", help="print JSON")
@@ -266,6 +270,7 @@ def _search_again(options: argparse.Namespace) -> str:
     parts += ["--out", options.out] if options.out != "trials" else []
     parts += ["--device", options.device] if options.device != "auto" else []
     parts += ["--engine", options.engine] if options.engine != "ray" else []
+    parts += ["--no-promote"] if options.no_promote else []
     # An embedded study that was interrupted before its ledger was written has nothing to go on with.
     name = options.study or Path(options.space).stem
     begun = options.storage is not None or any(Path(options.out).glob(f"{glob.escape(name)}/*.journal"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 import autonas
 from autonas.api import read_recipe
 from autonas.checkpoints import clean_checkpoints, front_numbers
+from autonas.engine.choice import EngineSettings
 from autonas.engine.inline import InlineEngine
 from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError
 from autonas.ledger import study_names
@@ -26,6 +29,8 @@ from autonas.study import Watcher, run_study
 from autonas.trial import Failure, Job, Outcome, StudyRecord
 from tests.studies import essence, write_space
 
+INLINE = EngineSettings(name="inline")
+
 Search = Callable[..., StudyRecord]
 
 
@@ -33,7 +38,7 @@ Search = Callable[..., StudyRecord]
 def search(tmp_path: Path, code_corpus: Path) -> Search:
     def run(study: str = "small", *, changes: dict[str, Any] | None = None, **options: Any) -> StudyRecord:
         space = write_space(tmp_path / "space.yaml", code_corpus, **(changes or {}))
-        return autonas.search(space, study=study, out=tmp_path / "trials", threads=1, **options)
+        return autonas.search(space, study=study, out=tmp_path / "trials", engine=INLINE, **options)
 
     return run
 
@@ -43,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, code_corpus: Path) -> tup
     """One small study, searched to its end."""
     folder = tmp_path_factory.mktemp("finished")
     space = write_space(folder / "space.yaml", code_corpus)
-    return autonas.search(space, out=folder / "trials", threads=1), folder
+    return autonas.search(space, out=folder / "trials", engine=INLINE), folder
 
 
 def test_a_study_spends_its_budget_and_every_trial_ends_once(finished: tuple[StudyRecord, Path]) -> None:
@@ -205,10 +210,10 @@ def test_a_changed_corpus_is_refused_on_resume(tmp_path: Path, code_corpus: Path
     corpus = tmp_path / "corpus"
     shutil.copytree(code_corpus, corpus)
     space = write_space(tmp_path / "s.yaml", corpus, budget={"trials": 1, "rungs": ["3K"], "repeats": 0})
-    autonas.search(space, out=tmp_path / "trials", threads=1)
+    autonas.search(space, out=tmp_path / "trials", engine=INLINE)
     (corpus / "json" / "more.py").write_text("def more(things):\n    return [thing + 1 for thing in things if thing]\n")
     with pytest.raises(StudyError, match="corpus of the study 'small' has changed"):
-        autonas.search(space, out=tmp_path / "trials", threads=1, trials=2, resume=True)
+        autonas.search(space, out=tmp_path / "trials", engine=INLINE, trials=2, resume=True)
 
 
 def test_the_time_limit_stops_new_trials_and_leaves_none_open(search: Search) -> None:
@@ -266,11 +271,11 @@ def test_a_calibration_that_failed_can_be_corrected(search: Search) -> None:
 
 
 class FailingEngine(InlineEngine):
-    """Really runs every job but those of the chosen trials, which end badly."""
+    """Really runs every job but the first `times` of the chosen trials, which end badly."""
 
-    def __init__(self, failing: dict[int, Failure]) -> None:
+    def __init__(self, failing: dict[int, Failure], times: int = 1_000) -> None:
         super().__init__()
-        self.failing = failing
+        self.failing, self.times = failing, times
         self.jobs: list[Job] = []
 
     def start(self, job: Job) -> None:
@@ -279,19 +284,83 @@ class FailingEngine(InlineEngine):
 
     def wait(self) -> list[Outcome]:
         job = self.jobs[-1]
-        if job.trial not in self.failing:
+        if job.trial not in self.failing or sum(earlier.trial == job.trial for earlier in self.jobs) > self.times:
             return super().wait()
         self.close()
         failure = self.failing[job.trial]
-        return [Outcome(kind=job.kind, trial=job.trial, attempt=1, rung=job.budget.rung, seconds=0.1, failure=failure)]
+        return [
+            Outcome(kind=job.kind, trial=job.trial, attempt=job.attempt, rung=job.budget.rung, seconds=0.1, failure=failure)
+        ]
 
 
 def test_a_failed_trial_is_recorded_by_kind_and_the_study_goes_on(tmp_path: Path, code_corpus: Path) -> None:
     recipe = read_recipe(write_space(tmp_path / "s.yaml", code_corpus, budget={"rungs": ["3K"], "repeats": 0}, rules=[]))
     failing = {1: Failure(kind="nan", message="no number"), 3: Failure(kind="out_of_memory", message="too large")}
-    study = run_study(recipe, FailingEngine(failing), name="small", folder=tmp_path / "small")
+    engine = FailingEngine(failing)
+    study = run_study(recipe, engine, name="small", folder=tmp_path / "small")
     assert {t.number: t.failure for t in study.trials if t.state == "failed"} == {1: "nan", 3: "out_of_memory"}
     assert begun(study) == 5
+    # What would end the same way again is not tried again; what may not is, as often as the recipe says.
+    assert [len(study.trials[number].retries) for number in (1, 3)] == [0, 2]
+    attempts = [job.attempt for job in engine.jobs if job.trial == 3]
+    assert len(attempts) == 3 and attempts == sorted(set(attempts)), "every attempt has a number of its own"
+
+    again = run_study(recipe, InlineEngine(), name="small", folder=tmp_path / "small", resume=True, retry_failed=True)
+    assert [(t.retry_of, t.state) for t in again.trials[5:]] == [(1, again.trials[5].state), (3, again.trials[6].state)]
+    assert all(t.state in ("complete", "stopped") for t in again.trials[5:])
+    assert begun(again) == 5
+    final = run_study(recipe, InlineEngine(), name="small", folder=tmp_path / "small", resume=True, retry_failed=True)
+    assert len(final.trials) == len(again.trials), "a failed trial has one successor"
+
+
+def test_a_lost_job_is_tried_again_and_the_study_is_the_same(tmp_path: Path, code_corpus: Path) -> None:
+    recipe = read_recipe(write_space(tmp_path / "s.yaml", code_corpus, budget={"repeats": 0}))
+    lost = Failure(kind="preempted", message="its worker has gone")
+    studies = [
+        run_study(recipe, engine, name="small", folder=tmp_path / name)
+        for name, engine in (("lost", FailingEngine({0: lost, 2: lost}, times=2)), ("whole", InlineEngine()))
+    ]
+    assert essence(studies[0]) == essence(studies[1])
+    assert [len(trial.retries) for trial in studies[0].trials[:3]] == [2, 0, 2]
+
+
+def test_an_outcome_of_an_attempt_that_was_given_up_is_not_remembered(tmp_path: Path, code_corpus: Path) -> None:
+    class Doubling(InlineEngine):
+        """Returns, before each outcome, one of an attempt that is long over."""
+
+        def wait(self) -> list[Outcome]:
+            (outcome,) = super().wait()
+            stale = dataclasses.replace(outcome, attempt=outcome.attempt - 1, scores={}, tokens=1)
+            return [stale, outcome, stale]
+
+    recipe = read_recipe(write_space(tmp_path / "s.yaml", code_corpus, budget={"trials": 2, "rungs": ["3K"], "repeats": 0}))
+    study = run_study(recipe, Doubling(), name="small", folder=tmp_path / "small")
+    assert all(outcome.scores and outcome.tokens > 1 for trial in study.trials for outcome in trial.rungs)
+
+
+def test_a_cancelled_study_ends_where_it_is_and_can_be_gone_on_with(tmp_path: Path, code_corpus: Path) -> None:
+    space = write_space(tmp_path / "s.yaml", code_corpus, budget={"repeats": 0})
+    out = tmp_path / "trials"
+    answers: list[object] = []
+
+    def changed(study: StudyRecord) -> None:
+        if any(trial.rungs for trial in study.trials) and not answers:
+            answers.append("asked")
+            thread.start()
+
+    def cancel() -> None:
+        answers.append(autonas.cancel("small", out=out))
+
+    thread = threading.Thread(target=cancel)
+    stopped = autonas.search(space, out=out, engine=INLINE, watcher=Watcher(changed=changed))
+    thread.join()
+    assert isinstance(answers[1], StudyRecord)
+    assert stopped.attributes["closed"] == answers[1].attributes["closed"] == "cancelled"
+    assert begun(stopped) < 5
+    with pytest.raises(StudyError, match=r"ended already \(cancelled\)"):
+        autonas.cancel("small", out=out)
+    whole = autonas.search(space, out=out, engine=INLINE, resume=True)
+    assert essence(whole) == essence(autonas.search(space, out=tmp_path / "other", engine=INLINE))
 
 
 def test_a_loss_that_diverges_fails_its_trial_and_not_the_study(search: Search) -> None:
@@ -357,7 +426,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_study_can_go_on_without_it(
 
 
 def _command(space: Path, out: Path, *, resume: bool) -> list[str]:
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(out), "--threads", "1"]
+    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(out), "--engine", "inline"]
     return [*command, "--quiet", *(["--resume"] if resume else [])]
 
 
@@ -427,7 +496,7 @@ def test_twenty_random_kills_lose_and_double_nothing(tmp_path: Path, code_corpus
         "training": {"warmup": "2K"},
     }
     space = write_space(tmp_path / "whole.yaml", code_corpus, **changes)
-    whole = autonas.search(space, out=tmp_path / "whole", threads=1)
+    whole = autonas.search(space, out=tmp_path / "whole", engine=INLINE)
     killed = _killed_study(tmp_path, code_corpus, kills=20, longest_s=6.0, changes=changes)
     assert essence(killed) == essence(whole)
     stable = ("chosen", "regret", "note", "at_edge")

@@ -1,4 +1,4 @@
-"""Commands that read studies: `status`, `front`, `report`, `clean`."""
+"""Commands on studies that exist: `status`, `front`, `report`, `clean`, `cancel`."""
 
 from __future__ import annotations
 
@@ -140,4 +140,14 @@ def clean(options: argparse.Namespace) -> int:
             note(str(error))  # the other studies can be cleaned all the same
             continue
         print(f"{name}: freed {freed / 1e6:.1f} MB of checkpoints")
+    return OK
+
+
+def cancel(options: argparse.Namespace) -> int:
+    from autonas.api import cancel
+    from autonas.study import study_status
+
+    counts = study_status(cancel(options.study, storage=options.storage, out=options.out))
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    print(f"{options.study}: cancelled; {states or 'no trials'}. `autonas search` with --resume goes on with it.")
     return OK

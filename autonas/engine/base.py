@@ -30,6 +30,8 @@ class Engine(Protocol):
     `RequestError` from `wait`; an interruption by the user raises KeyboardInterrupt there.
     """
 
+    name: str
+
     @property
     def capacity(self) -> int:
         """How many jobs run at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,8 +24,10 @@ class EngineSettings:
     gpus_per_worker: float | None = None  # None: 1 where jobs run on CUDA, else 0
 
 
-def make_engine(settings: EngineSettings, on_progress: OnProgress | None = None) -> Engine:
-    """The engine that `settings` asks for, ready to take jobs.
+def make_engine(
+    settings: EngineSettings, on_progress: OnProgress | None = None, stop: Callable[[], bool] | None = None
+) -> Engine:
+    """The engine that `settings` asks for. `stop` is asked now and then; when it says so, `wait` raises KeyboardInterrupt.
 
     Raises:
         RequestError: there is no engine of this name, or what it needs is not there.
@@ -34,9 +37,9 @@ def make_engine(settings: EngineSettings, on_progress: OnProgress | None = None)
             raise RequestError("--engine inline has one worker, in this process; leave out --workers and --ray-address")
         from autonas.engine.inline import InlineEngine
 
-        return InlineEngine(on_progress)
+        return InlineEngine(on_progress, stop)
     if settings.name == "ray":
         from autonas.engine.ray_tune import RayEngine
 
-        return RayEngine(settings, on_progress)
+        return RayEngine(settings, on_progress, stop)
     raise RequestError(f"there is no engine {settings.name!r}; choose one of {', '.join(ENGINES)}")

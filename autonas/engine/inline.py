@@ -12,6 +12,7 @@ from autonas.trial import Job, Outcome
 class InlineEngine:
     """Runs one job at a time. `stop` is asked between training steps; when it says so, `wait` raises KeyboardInterrupt."""
 
+    name = "inline"
     capacity = 1
 
     def __init__(self, on_progress: OnProgress | None = None, stop: Callable[[], bool] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The engine of Ray workers, on one machine or a cluster: the only file that imports ray.
+"""The engine of Ray workers, on one machine or a cluster.
 
 Ray Tune underneath, one Tune trial per job: our `Searcher` hands out the jobs that the study has started, a reusing class
 `Trainable` runs them on warm workers, our `TrialScheduler` ends them when the engine is closed. Tune decides nothing: what is
@@ -9,59 +9,37 @@ Tune runs in a thread of its own, since in the main thread it would swallow Ctrl
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import logging
-import os
 import queue
 import shutil
 import tempfile
 import threading
 import time
+import typing
 import uuid
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Read by ray when it is imported or started. Tune's loggers would import torch into the driver, write each outcome three
-# times and change the workers' folder; its snapshots would grow with every job, and are never read.
-for _name, _value in {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
-    "TUNE_MAX_PENDING_TRIALS_PG": "64",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}.items():
-    os.environ.setdefault(_name, _value)
-
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import autonas
-from autonas import machine
-from autonas.data.cache import building, cache_folder
 from autonas.engine.base import OnProgress
 from autonas.engine.choice import EngineSettings
+from autonas.engine.ray_cluster import connect, count_workers, home_node, mark_folder, placed, worker_resources
 from autonas.engine.task import Report, Task, failed
-from autonas.errors import ClusterError, DeviceError, RequestError, ResourceError
+from autonas.errors import ClusterError, ResourceError
 from autonas.trial import Failure, Job, Outcome, from_json, to_json
 
 STEP_S = 1.0  # of a worker's answers; Ctrl-C waits no longer than this
 _CLOSE_S = 10.0
-_CHUNK_BYTES = 64 * 2**20
 _RECOUNT_S = 5.0
-_MARK = ".autonas-cluster"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,6 +62,7 @@ class _Exchange:
 
 
 _EXCHANGES: dict[str, _Exchange] = {}
+_FINISHED = typing.cast(dict[str, Any], Searcher.FINISHED)  # a text, which Ray's annotations of `suggest` leave out
 
 
 class RayEngine:
@@ -92,9 +71,11 @@ class RayEngine:
     Connects when its capacity is first asked for or a job is started.
 
     Raises:
-        RequestError: no cluster answers, or it has no room for a worker of this size. From `capacity` and `start`.
+        RequestError: no cluster answers, or it has no room for workers of this size. From `capacity` and `start`.
         ClusterError: the cluster has gone while jobs were under way. From `wait`.
     """
+
+    name = "ray"
 
     def __init__(
         self,
@@ -109,6 +90,7 @@ class RayEngine:
         self._thread: threading.Thread | None = None
         self._owns_ray = False
         self._folder: Path | None = None
+        self._connected = False
         self._workers = 0
         self._counted_at = float("-inf")
         self._marked: set[str] = set()
@@ -118,16 +100,22 @@ class RayEngine:
         """Workers that fit now; nodes that join or leave change it, unless the settings say how many."""
         self._connect()
         if time.monotonic() - self._counted_at >= _RECOUNT_S:
+            try:
+                self._workers = count_workers(self._settings)
+            except ResourceError:
+                # A node has gone. Jobs wait for one to come back; those that were on it come back as lost.
+                self._workers = max(self._workers, 1)
             self._counted_at = time.monotonic()
-            self._workers = max(self._count_workers(), 1)
         return self._workers
 
     def start(self, job: Job) -> None:
         self._connect()
-        placed = _absolute(job)
-        self._mark(Path(placed.folder))
+        order = _absolute(job)
+        if order.folder not in self._marked:
+            mark_folder(Path(order.folder), self._key)
+            self._marked.add(order.folder)
         with self._exchange.changed:
-            self._exchange.orders.append(placed)
+            self._exchange.orders.append(order)
             self._exchange.changed.notify_all()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run_tune, name="ray-tune", daemon=True)
@@ -143,13 +131,14 @@ class RayEngine:
             if isinstance(event, _Lost):
                 return [failed(event.job, event.failure)]
             if isinstance(event, Exception):
-                raise ClusterError(f"Ray has stopped working: {_first_line(event)}") from event
+                what = str(event).strip().partition("\n")[0] or type(event).__name__
+                raise ClusterError(f"Ray has stopped working ({what}). What was finished is kept.") from event
+            if event.progress is not None and self._on_progress is not None:
+                self._on_progress(event.progress)
             if event.outcome is not None:
                 return [event.outcome]
             if event.refusal is not None:
                 raise event.error()
-            if event.progress is not None and self._on_progress is not None:
-                self._on_progress(event.progress)
             self._ask_to_stop()
 
     def close(self) -> None:
@@ -172,69 +161,28 @@ class RayEngine:
         if self._stop is not None and self._stop():
             raise KeyboardInterrupt
 
-    # Connecting
-
     def _connect(self) -> None:
         assert not self._exchange.closed, "the engine is closed"
-        if self._key in _EXCHANGES:
+        if self._connected:
             return
-        if not ray.is_initialized():
-            _init(self._settings)
-            self._owns_ray = True
+        self._owns_ray = connect(self._settings)
         _EXCHANGES[self._key] = self._exchange
         try:
-            if self._count_workers() < 1:
-                raise DeviceError(self._too_small())
+            self._workers = count_workers(self._settings)
         except BaseException:
             self.close()
             raise
-
-    def _uses_gpu(self) -> bool:
-        device = self._settings.device
-        return device.startswith("cuda") or (device == "auto" and ray.cluster_resources().get("GPU", 0.0) >= 1.0)
-
-    def _resources(self) -> dict[str, float]:
-        """What one worker takes."""
-        gpus = self._settings.gpus_per_worker or 1.0
-        return {"CPU": float(self._settings.threads), **({"GPU": gpus} if self._uses_gpu() else {})}
-
-    def _count_workers(self) -> int:
-        wanted = self._resources()
-        fits = 0
-        for node in ray.nodes():
-            if node["Alive"]:
-                has = node["Resources"]
-                fits += min(_times(has.get(name, 0.0), each) for name, each in wanted.items())
-        asked = self._settings.workers
-        if asked is not None and asked > fits:
-            raise ResourceError(
-                f"--workers {asked}: {fits} workers of {_listed(wanted)} fit on what Ray has, {_listed(ray.cluster_resources())}. "
-                "Ask for fewer or smaller ones."
-            )
-        return fits if asked is None else asked
-
-    def _too_small(self) -> str:
-        return (
-            f"no worker of {_listed(self._resources())} fits on a node of what Ray has, {_listed(ray.cluster_resources())}. "
-            "Choose fewer --threads, a smaller --gpus-per-worker, another --device, or a larger cluster."
-        )
-
-    def _mark(self, folder: Path) -> None:
-        """Leave a mark in a job's folder, by which workers elsewhere see that they look at the same folder."""
-        if str(folder) not in self._marked and len(ray.nodes()) > 1:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / _MARK).write_text(self._key, encoding="ascii")
-            self._marked.add(str(folder))
+        self._connected = True
 
     # Ray Tune, in its own thread
 
     def _run_tune(self) -> None:
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="autonas-tune-"))
-            resources = {name.lower(): amount for name, amount in self._resources().items()}
+            resources = {name.lower(): amount for name, amount in worker_resources(self._settings).items()}
             tuner = tune.Tuner(
                 tune.with_resources(_Worker, resources),
-                param_space={"home": ray.get_runtime_context().get_node_id(), "key": self._key, "version": autonas.__version__},
+                param_space={"home": home_node(), "key": self._key, "version": autonas.__version__},
                 tune_config=tune.TuneConfig(
                     search_alg=_Orders(self._key),
                     scheduler=_Closing(self._key, self._workers),
@@ -255,30 +203,30 @@ class RayEngine:
             )
             tuner.fit()
             if not self._exchange.closed:
-                raise RuntimeError("Tune ended before the study")  # noqa: TRY301
+                raise RuntimeError("Tune ended before the study")
         except Exception as error:  # noqa: BLE001 — whatever it is, the study's thread has to know
             if not self._exchange.closed:
                 self._exchange.events.put(error)
 
 
-class _Orders(Searcher):  # type: ignore[misc]
+class _Orders(Searcher):
     """Hands Tune the jobs that the study has started. Is pickled by Tune: holds a key and no locks."""
 
     def __init__(self, key: str) -> None:
         super().__init__(metric="done", mode="max")
         self._exchange_key = key
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         exchange = _EXCHANGES.get(self._exchange_key)
         if exchange is None:
-            return str(Searcher.FINISHED)
+            return _FINISHED
         with exchange.changed:
             # While jobs are under way Tune has to look after them. While none is, waiting here spares the second that it
             # would sleep before it asks again.
             if not exchange.under_way:
                 exchange.changed.wait_for(lambda: exchange.orders or exchange.closed)
             if exchange.closed:
-                return str(Searcher.FINISHED)
+                return _FINISHED
             if not exchange.orders:
                 return None
             job = exchange.under_way[trial_id] = exchange.orders.popleft()
@@ -294,7 +242,7 @@ class _Orders(Searcher):  # type: ignore[misc]
         """Nothing."""
 
 
-class _Closing(TrialScheduler):  # type: ignore[misc]
+class _Closing(TrialScheduler):
     """Lets every job go on until the engine is closed, and keeps as many idle workers warm as there are.
 
     Tune itself keeps one idle actor; when two jobs end together, the second worker would be stopped and the next job pay
@@ -302,7 +250,7 @@ class _Closing(TrialScheduler):  # type: ignore[misc]
     """
 
     def __init__(self, key: str, workers: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._exchange_key = key
         self._workers = workers
         self._warm: set[Any] = set()
@@ -339,7 +287,7 @@ class _Closing(TrialScheduler):  # type: ignore[misc]
         return "jobs in the study's order"
 
 
-class _Inbox(tune.Callback):  # type: ignore[misc]
+class _Inbox(tune.Callback):
     """Takes workers' reports out of Tune's results, which Tune would keep to the end, and notices workers that are gone."""
 
     def __init__(self, key: str) -> None:
@@ -369,7 +317,7 @@ class _Inbox(tune.Callback):  # type: ignore[misc]
 # On the workers
 
 
-class _Worker(tune.Trainable):  # type: ignore[misc]
+class _Worker(tune.Trainable):
     """A process that serves one job after another."""
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -383,7 +331,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
     def _take(self, config: dict[str, Any]) -> None:
         self._give_up()
         job = from_json(Job, json.loads(config["job"]))
-        self._task = Task(job, lambda job: _placed(job, config["home"], config["key"], config["version"]))
+        self._task = Task(job, lambda job: placed(job, config["home"], config["key"], config["version"]))
 
     def step(self) -> dict[str, Any]:
         assert self._task is not None
@@ -399,112 +347,7 @@ class _Worker(tune.Trainable):  # type: ignore[misc]
             self._task = None
 
 
-def _placed(job: Job, home: str, key: str, version: str) -> Job:
-    """The job as this node can do it: at home as it is, elsewhere with its data brought here once and mapped from there."""
-    if version != autonas.__version__:
-        raise RequestError(f"a Ray node has autonas {autonas.__version__}, the controller {version}; install one version on all")
-    context = ray.get_runtime_context()
-    if context.get_node_id() == home:
-        return job
-    _check_shared(Path(job.folder), key)
-    data = dataclasses.replace(job.data, folder=str(_bring(Path(job.data.folder), job.data.fingerprint, home)))
-    evaluation, latency = job.evaluation, job.latency
-    if evaluation.prompts_file is not None:
-        evaluation = dataclasses.replace(evaluation, prompts_file=str(_bring_file(Path(evaluation.prompts_file), home)))
-    if latency.table is not None:
-        latency = dataclasses.replace(latency, table=str(_bring_file(Path(latency.table), home)))
-    return dataclasses.replace(job, data=data, evaluation=evaluation, latency=latency)
-
-
-def _check_shared(folder: Path, key: str) -> None:
-    with contextlib.suppress(OSError):
-        if (folder / _MARK).read_text(encoding="ascii") == key:
-            return
-    raise ResourceError(
-        f"{folder}: the node {ray.util.get_node_ip_address()} does not see the controller's folder of this name. "
-        "Checkpoints go from node to node through it: put --out on a file system that every node mounts in the same place."
-    )
-
-
-def _bring(folder: Path, fingerprint: str, home: str) -> Path:
-    """A prepared corpus of the home node, in this node's cache: copied by the first worker that needs it, for all others."""
-    final = cache_folder() / "datasets" / fingerprint
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with (final.parent / f".{fingerprint}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not final.exists():
-            with building(final) as fresh:
-                for name, size in _ask_home(_listing, home, str(folder)):
-                    _copy(folder / name, fresh / name, size, home)
-    return final
-
-
-def _bring_file(path: Path, home: str) -> Path:
-    """A file of the home node, in this node's cache."""
-    ((_, size),) = _ask_home(_listing, home, str(path))
-    final = cache_folder() / "brought" / uuid.uuid4().hex / path.name
-    final.parent.mkdir(parents=True)
-    _copy(path, final, size, home)
-    return final
-
-
-def _copy(source: Path, target: Path, size: int, home: str) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        for begin in range(0, size, _CHUNK_BYTES):
-            file.write(_ask_home(_chunk, home, str(source), begin))
-
-
-def _ask_home(function: Callable[..., Any], home: str, *arguments: Any) -> Any:
-    """What `function` says on the home node; it travels through Ray's object store."""
-    there = NodeAffinitySchedulingStrategy(home, soft=False)
-    return ray.get(ray.remote(num_cpus=0)(function).options(scheduling_strategy=there).remote(*arguments))
-
-
-def _listing(path: str) -> list[tuple[str, int]]:
-    """The files of a folder by relative name, with their sizes; of a file, itself."""
-    root = Path(path)
-    if root.is_file():
-        return [(root.name, root.stat().st_size)]
-    return [(str(file.relative_to(root)), file.stat().st_size) for file in sorted(root.rglob("*")) if file.is_file()]
-
-
-def _chunk(path: str, begin: int) -> bytes:
-    with Path(path).open("rb") as file:
-        file.seek(begin)
-        return file.read(_CHUNK_BYTES)
-
-
 # Small things
-
-
-def _init(settings: EngineSettings) -> None:
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    try:
-        if settings.ray_address is not None:
-            ray.init(address=settings.ray_address, logging_level=logging.CRITICAL, log_to_driver=False)
-            return
-        cores = machine.num_cores()
-        if settings.workers is not None:
-            cores = max(cores, settings.workers * settings.threads)
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            include_dashboard=False,
-            object_store_memory=256 * 2**20,
-            logging_level=logging.CRITICAL,
-            log_to_driver=False,
-        )
-    except Exception as error:
-        where = f"--ray-address {settings.ray_address}" if settings.ray_address else "this machine"
-        raise DeviceError(
-            f"{where}: Ray does not answer ({_first_line(error)}). "
-            + (
-                "Start it with `ray start --head`, check address and RAY_AUTH_MODE, or leave --ray-address out."
-                if settings.ray_address
-                else "`--engine inline` does without it."
-            )
-        ) from error
 
 
 def _absolute(job: Job) -> Job:
@@ -516,20 +359,6 @@ def _absolute(job: Job) -> Job:
         latency = dataclasses.replace(latency, table=str(Path(latency.table).resolve()))
     data = dataclasses.replace(job.data, folder=str(Path(job.data.folder).resolve()))
     return dataclasses.replace(job, folder=str(Path(job.folder).resolve()), data=data, evaluation=evaluation, latency=latency)
-
-
-def _times(has: float, each: float) -> int:
-    """How many workers that take `each` fit into `has`; parts of a GPU do not add up across GPUs."""
-    return int(has // each) if each >= 1 else int(has) * int(1 / each + 1e-9)
-
-
-def _listed(resources: dict[str, float]) -> str:
-    return " and ".join(f"{resources.get(name, 0.0):g} {name}" for name in ("CPU", "GPU") if name in resources)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _why_lost(trial: Trial) -> Failure:

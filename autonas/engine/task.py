@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Where a job stands, as it travels: `progress` while it runs; at its end one of `outcome` and `refusal`."""
+    """Where a job stands, as it travels: the last `progress`, if any; at its end one of `outcome` and `refusal`."""
 
     progress: JobProgress | None = None
     outcome: Outcome | None = None
@@ -62,7 +62,8 @@ class Task:
         """Where the job stands; returns early when it ends within `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._end is not None, timeout_s)
-            return self._end or Report(progress=self._latest)
+            end = self._end or Report()
+            return Report(progress=self._latest, outcome=end.outcome, refusal=end.refusal)
 
     def stop(self, timeout_s: float) -> None:
         """Ask the job to end between two of its steps, and wait for it."""

@@ -8,21 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from autonas import worker
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.engine.base import Engine, JobProgress
+from autonas.engine.choice import EngineSettings
 from autonas.engine.inline import InlineEngine
+from autonas.engine.ray_tune import RayEngine
 from autonas.errors import CorpusError
-from autonas.trial import Job
+from autonas.trial import Budget, Job
 from tests.studies import small_job
 
 Make = Callable[..., Engine]
-ENGINES: dict[str, Make] = {"inline": InlineEngine}
+ENGINES: dict[str, Make] = {
+    "inline": InlineEngine,
+    "ray": lambda **options: RayEngine(EngineSettings(workers=1, device="cpu"), **options),
+}
 
 
 @pytest.fixture(params=sorted(ENGINES))
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     made: list[Engine] = []
+    if request.param == "ray":
+        request.getfixturevalue("one_ray")
 
     def build(**options: object) -> Engine:
         made.append(ENGINES[request.param](**options))
@@ -98,20 +104,20 @@ def test_progress_is_told(make: Make, job: Job) -> None:
     assert all(progress.trial == 0 and progress.loss > 0 for progress in seen)
 
 
-def test_an_interrupted_job_is_no_outcome_and_goes_on_from_its_checkpoint(
-    make: Make, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "CHECKPOINT_EVERY_S", 0.0)
+def test_an_interrupted_job_is_no_outcome_and_goes_on_from_its_checkpoint(make: Make, job: Job, tmp_path: Path) -> None:
+    job = dataclasses.replace(job, budget=Budget(rung=0, tokens=409_600, cooldown_tokens=1_024), checkpoint_every_s=0.0)
     whole = make()
     whole.start(dataclasses.replace(job, folder=str(tmp_path / "whole")))
     (expected,) = whole.wait()
-    steps = iter(range(1_000))
-    engine = make(stop=lambda: next(steps) == 5)
+    assert expected.ok
+    trunk = tmp_path / "checkpoints" / "00000" / "trunk.safetensors"
+    engine = make(stop=trunk.exists)
     engine.start(job)
     with pytest.raises(KeyboardInterrupt):
         engine.wait()
+    engine.close()
     again = make()
-    again.start(job)
+    again.start(dataclasses.replace(job, attempt=2))
     (outcome,) = again.wait()
     assert outcome.scores == expected.scores
     assert outcome.curve == expected.curve

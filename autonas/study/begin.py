@@ -1,0 +1,151 @@
+"""How a study is begun, or gone on with: everything that has to hold before the first job runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from autonas.data.dataset import Dataset, prepare
+from autonas.engine.base import Engine
+from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError
+from autonas.ledger import Ledger, is_running, study_lease
+from autonas.plan import data_notes
+from autonas.recipe import Recipe, difference
+from autonas.study import files
+from autonas.study.search import CANCELLED, Search, Watcher
+from autonas.trial import StudyRecord
+
+
+def run_study(
+    recipe: Recipe,
+    engine: Engine,
+    *,
+    name: str,
+    folder: Path,
+    storage: str | None = None,
+    resume: bool = False,
+    retry_failed: bool = False,
+    device: str = "cpu",
+    threads: int = 1,
+    watcher: Watcher | None = None,
+) -> StudyRecord:
+    """Search until the budget is spent, and return the study. Interrupted at any moment, `resume` goes on from there.
+
+    `retry_failed` begins a new trial in the place of every one that has failed. A study that was cancelled returns as it is.
+
+    Raises:
+        StudyError: the study exists (and not `resume`), does not exist (and `resume`), is running elsewhere, or has another
+            recipe or other data.
+        RequestError: anything else that cannot be done as asked.
+    """
+    with study_lease(name, folder):
+        watcher = watcher or Watcher()
+        files.forget_cancel(folder)  # of an earlier run; whoever asks from now on means this one
+        if recipe.training.schedule != "wsd":
+            raise RecipeError(
+                f"training.schedule is {recipe.training.schedule}, which has no stable trunk to go on from: "
+                "a search needs wsd; cosine is for `autonas train`."
+            )
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise DeviceError(f"--device {device!r} cannot train; choose auto, cpu, cuda or cuda:N")
+        with contextlib.closing(engine), contextlib.ExitStack() as stack:
+            if resume:
+                ledger = stack.enter_context(contextlib.closing(Ledger.open(name, folder, storage)))
+                recipe = _resumed_recipe(ledger, recipe)
+            # Now, since workers that cannot be had should be known before a corpus is built.
+            watcher.say(f"{engine.capacity} {'worker' if engine.capacity == 1 else 'workers'} ({engine.name})")
+            # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
+            watcher.say("preparing the corpus")
+            dataset = prepare(recipe.corpus, recipe.tokenizer, say=watcher.say)
+            for text in data_notes(recipe, dataset):
+                watcher.say(f"note: {text}")
+            if resume:
+                _check_same_data(ledger, dataset)
+                ledger.extend_budget(recipe.resolved)
+            else:
+                created = Ledger.create(name, folder, storage, recipe.resolved, recipe.objectives)
+                ledger = stack.enter_context(contextlib.closing(created))
+                files.clear(folder)
+            study = Search(with_vocabulary(recipe, dataset), dataset, engine, ledger, folder, device, threads, watcher)
+            try:
+                study.search(retry_failed=retry_failed)
+            except (DeviceError, RecipeError, InfeasibleArch):
+                if not resume and study.is_blank():
+                    ledger.discard()
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
+            return ledger.read()
+
+
+def with_vocabulary(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """The recipe with the vocabulary that its tokenizer really has: a user's own tokenizer brings its own size."""
+    if recipe.space.vocab_size == dataset.vocab_size:
+        return recipe
+    return dataclasses.replace(recipe, space=dataclasses.replace(recipe.space, vocab_size=dataset.vocab_size))
+
+
+def _resumed_recipe(ledger: Ledger, recipe: Recipe) -> Recipe:
+    """The recipe to go on with: a resumed study may be given more trials and other hours; nothing else may differ."""
+    stored = Recipe.from_resolved(ledger.read().recipe)
+    if stored.fingerprint != recipe.fingerprint:
+        changed = difference(stored, recipe)
+        raise StudyError(
+            f"the study {ledger.name!r} has another recipe: {'; '.join(changed[:5])}. Only trials and hours may change on "
+            "--resume; give another --study name for another recipe."
+        )
+    if recipe.search.trials >= stored.search.trials:
+        return recipe
+    # Begun with more trials than the file says, by --trials: leaving that out on --resume takes nothing back.
+    budget = {**recipe.resolved["budget"], "trials": stored.search.trials}
+    return Recipe.from_resolved({**recipe.resolved, "budget": budget})
+
+
+def _check_same_data(ledger: Ledger, dataset: Dataset) -> None:
+    known = ledger.read().attributes.get("data")
+    if known is not None and known["fingerprint"] != dataset.fingerprint:
+        raise StudyError(
+            f"the corpus of the study {ledger.name!r} has changed: it was {known['fingerprint']} and is now "
+            f"{dataset.fingerprint}. Scores on different data cannot be compared; start another study."
+        )
+
+
+def study_status(study: StudyRecord) -> Mapping[str, int]:
+    """How many trials are in each state, declared repeats included."""
+    counts = dict.fromkeys(("live", "complete", "stopped", "infeasible", "failed"), 0)
+    for trial in study.trials:
+        counts[trial.state] += 1
+    return counts
+
+
+def cancel_study(name: str, folder: Path, storage: str | None = None, *, timeout_s: float = 60.0) -> StudyRecord:
+    """Stop a study wherever it runs, or mark one that was interrupted as not to be gone on with; returns it as it is then.
+
+    What was finished stays; `resume` takes it up again all the same.
+
+    Raises:
+        StudyError: there is no such study, it has ended already, or whoever runs it does not stop within `timeout_s`.
+    """
+    with contextlib.closing(Ledger.open(name, folder, storage)) as ledger:
+        closed = ledger.read().attributes.get("closed")
+        running = is_running(name, folder)
+        if closed is not None and not running:
+            raise StudyError(f"the study {name!r} has ended already ({closed}).")
+        files.request_cancel(folder)
+        deadline = time.monotonic() + timeout_s
+        while running and time.monotonic() < deadline:
+            time.sleep(0.1)
+            running = is_running(name, folder)
+        if running:
+            raise StudyError(
+                f"the study {name!r} has not stopped within {timeout_s:.0f} s. It will when it next looks; see `autonas status`."
+            )
+        with study_lease(name, folder):
+            files.forget_cancel(folder)
+            if ledger.read().attributes.get("closed") is None:
+                ledger.set_attribute("closed", CANCELLED)
+            return ledger.read()

@@ -1,0 +1,319 @@
+"""The loop at the top: ask the policy what to do next, do it, remember it. Interrupted anywhere, it goes on from the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autonas import machine
+from autonas.arch import ArchSpec
+from autonas.checkpoints import clean_checkpoints
+from autonas.data.dataset import Dataset
+from autonas.engine.base import Engine
+from autonas.errors import FailureKind, InfeasibleArch
+from autonas.ledger import Ledger
+from autonas.objective import OBJECTIVES
+from autonas.plan import remaining_seconds
+from autonas.policy import sampler
+from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
+from autonas.recipe import Recipe
+from autonas.space.limits import MEASURED
+from autonas.study import files
+from autonas.study.apart import calibrate, measure_latency
+from autonas.study.clock import Clock
+from autonas.trial import Budget, Failure, Job, Outcome, Score, StudyRecord, TrialRecord, to_json
+
+CANCELLED = "cancelled"
+# The others (nan, diverged, leak, timeout) would end the same way again.
+RETRIED: frozenset[FailureKind] = frozenset({"preempted", "out_of_memory", "error"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who wants to know: `say` gets one line of text at a time, `changed` the study after every change."""
+
+    say: Callable[[str], None] = lambda text: None
+    changed: Callable[[StudyRecord], None] = lambda study: None
+
+
+class Search:
+    """One study while it runs."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        engine: Engine,
+        ledger: Ledger,
+        folder: Path,
+        device: str,
+        threads: int,
+        watcher: Watcher,
+    ) -> None:
+        self.recipe, self.dataset, self.engine, self.ledger = recipe, dataset, engine, ledger
+        self.folder, self.device, self.threads, self.watcher = folder, device, threads, watcher
+        self.policy = Policy(recipe.space, recipe.search, recipe.objectives)
+        self.distributions = sampler.distributions(recipe.space)
+        self.training = recipe.training
+        self.running: dict[int, Job] = {}
+        known = ledger.read().attributes
+        self.clock = Clock(spent_before_s=float(known.get("spent_s", 0.0)), max_hours=recipe.search.max_hours)
+        self._attempt = int(known.get("attempts", 0)) + 1
+        if ledger.repaired:
+            watcher.say(ledger.repaired)
+
+    # Preparing
+
+    def _write_provenance(self) -> None:
+        study = self.ledger.read()
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        workers = {"engine": self.engine.name, "workers": self.engine.capacity, "threads": self.threads}
+        environment = {**machine.environment(), "device": self.device, **workers}
+        facts = {
+            "attempts": self._attempt,
+            "environment": environment,
+            "data": {"fingerprint": self.dataset.fingerprint, "report": self.dataset.report},
+            "started_at": study.attributes.get("started_at", now),
+            "ended_at": None,
+            "closed": None,
+        }
+        for key, value in facts.items():
+            self.ledger.set_attribute(key, value)
+        stamped = {**environment, "data_fingerprint": self.dataset.fingerprint}
+        files.write_provenance(self.folder, self.recipe.resolved, stamped)
+
+    def is_blank(self) -> bool:
+        """Whether nothing was trained yet: a mistake corrected should not need another name for the study."""
+        study = self.ledger.read()
+        points = (study.attributes.get("calibration") or {}).get("points", [])
+        calibrated = any(point["val_loss"] is not None for point in points)
+        trained = any(trial.rungs or trial.state == "failed" for trial in study.trials)
+        return not (calibrated or trained or any(self.folder.glob("checkpoints/*/trunk.safetensors")))
+
+    # Searching
+
+    def search(self, *, retry_failed: bool = False) -> None:
+        """Take step after step until the policy says that the study is at its end, or somebody cancels it."""
+        self._write_provenance()
+        try:
+            self.training = calibrate(self)
+            if retry_failed:
+                self._begin_again()
+            while True:
+                if len(self.running) >= self.engine.capacity:
+                    self._collect()
+                    continue
+                study = self.ledger.read()
+                step = self.policy.next_step(study, running=frozenset(self.running), accepting=self._accepting(study))
+                if isinstance(step, Finish):
+                    clean_checkpoints(study, self.folder)
+                    self._close(step.reason)
+                    return
+                if isinstance(step, Wait):
+                    self._collect()
+                    continue
+                self._take(study, step)
+                self.watcher.changed(self.ledger.read())
+        except KeyboardInterrupt:
+            if not files.cancel_requested(self.folder):
+                raise
+            files.forget_cancel(self.folder)
+            self._close(CANCELLED)
+        finally:
+            self.keep_time()
+
+    def _begin_again(self) -> None:
+        """A new trial in the place of each one that has failed and has no such successor yet."""
+        trials = self.ledger.read().trials
+        succeeded = {trial.retry_of for trial in trials}
+        for trial in trials:
+            if trial.state == "failed" and trial.number not in succeeded:
+                assert trial.spec is not None
+                number = self.ledger.begin(
+                    trial.params, self.distributions, trial.spec, trial.scores, repeat_of=trial.repeat_of, retry_of=trial.number
+                )
+                self.watcher.say(f"trial {number} takes the place of trial {trial.number}, which failed ({trial.failure})")
+
+    def _take(self, study: StudyRecord, step: Propose | Train | Stop | Complete) -> None:
+        if isinstance(step, Propose):
+            self._begin(study, step)
+        elif isinstance(step, Train):
+            if not self.clock.has(0.0):
+                self._give_up(study.trials[step.trial])
+            else:
+                self._train(study.trials[step.trial], step.rung)
+        elif isinstance(step, Stop):
+            self.ledger.stop(step.trial)
+            self._free(step.trial)
+        else:
+            self._complete(study.trials[step.trial])
+
+    def _begin(self, study: StudyRecord, step: Propose) -> None:
+        """Screen a candidate by what is cheap to know, cheapest first; what passes begins its training.
+
+        A declared repeat passed when its original did, and has the original's exact scores and latency.
+        """
+        if step.repeat_of is not None:
+            original = study.trials[step.repeat_of]
+            assert original.spec is not None
+            self.ledger.begin(original.params, self.distributions, original.spec, original.scores, repeat_of=original.number)
+            return
+        space = self.recipe.space
+        spec: ArchSpec | None = None
+        scores: dict[str, Score] = {}
+        try:
+            spec = space.decode(step.params)
+            scores = {name: Score.exact(value, OBJECTIVES[name].unit) for name, value in space.price(spec).items()}
+            space.screen(spec)
+            if self._needs_latency():
+                scores |= measure_latency(self, spec, len(study.trials))
+                space.limits.screen({name: score.value for name, score in scores.items()})
+        except InfeasibleArch as broken:
+            self.ledger.add_infeasible(
+                step.params,
+                self.distributions,
+                rule=broken.rule,
+                reason=str(broken),
+                nearest=space.nearest_legal(step.params),
+                spec=spec,
+                scores=scores,
+            )
+            return
+        self.ledger.begin(step.params, self.distributions, spec, scores, sampler_state=step.sampler_state)
+
+    def _needs_latency(self) -> bool:
+        measured = any(OBJECTIVES[name].known == "measured" for name in self.recipe.objectives)
+        limits = self.recipe.space.limits
+        return measured or any(limits.bounds(name) != (None, None) for name in MEASURED)
+
+    def _train(self, trial: TrialRecord, rung: int) -> None:
+        assert trial.spec is not None
+        last = rung == len(self.policy.rungs) - 1
+        objectives = tuple(
+            name
+            for name in self.recipe.objectives
+            if OBJECTIVES[name].known == "trained" or (last and OBJECTIVES[name].known == "final")
+        )
+        repeat = self._repeat_index(trial)
+        job = self.job("train", trial.number, trial.spec, self.policy.budget(rung), objectives=objectives, repeat=repeat)
+        self._start(job)
+
+    def _start(self, job: Job) -> None:
+        self.running[job.trial] = job
+        files.write_json(self.folder / "jobs" / f"{job.name}.json", to_json(job))
+        self.engine.start(job)
+
+    def _repeat_index(self, trial: TrialRecord) -> int:
+        if trial.repeat_of is None:
+            return 0
+        earlier = (t for t in self.ledger.read().trials if t.repeat_of == trial.repeat_of and t.number <= trial.number)
+        return sum(1 for _ in earlier)
+
+    def _collect(self) -> None:
+        for outcome in self.engine.wait():
+            self.remember(outcome)
+        self.keep_time()
+
+    def remember(self, outcome: Outcome) -> None:
+        """Write down how a trial's job ended; one that failed by no fault of its own is tried again from its checkpoint."""
+        job = self.running.get(outcome.trial)
+        if job is None or job.attempt != outcome.attempt:
+            return  # of an attempt that was given up
+        del self.running[outcome.trial]
+        files.write_json(self.folder / "outcomes" / f"{job.name}.json", to_json(outcome))
+        failure = outcome.failure
+        if failure is None:
+            self.ledger.finish_rung(outcome)
+        elif self.is_worth_retrying(outcome, len(self.ledger.read().trials[outcome.trial].retries)):
+            self.ledger.retry(outcome.trial, failure)
+            self.watcher.say(f"trial {outcome.trial} is tried again after {failure.kind}: {failure.message}")
+            self._start(dataclasses.replace(job, attempt=self.next_attempt(), time_limit_s=self.clock.job_limit_s()))
+        else:
+            self.ledger.fail(outcome.trial, failure)
+            self._free(outcome.trial)
+            self.watcher.say(f"trial {outcome.trial} failed ({failure.kind}): {failure.message}")
+        self.watcher.changed(self.ledger.read())
+
+    def is_worth_retrying(self, outcome: Outcome, retries: int) -> bool:
+        """Whether a failed job may end better another time, `retries` of which it has had."""
+        return outcome.failure is not None and outcome.failure.kind in RETRIED and retries < self.recipe.search.retries
+
+    def next_attempt(self) -> int:
+        """A number above those of all attempts so far, of this controller and of earlier ones."""
+        self._attempt += 1
+        self.ledger.set_attribute("attempts", self._attempt)
+        return self._attempt
+
+    def _complete(self, trial: TrialRecord) -> None:
+        last = trial.rungs[-1]
+        found = beats_unigram(last)
+        if found is not None:
+            self.ledger.reject(trial.number, "beats a unigram model", found)
+            self._free(trial.number)
+            return
+        scores = [trial.score(name, last.rung) for name in self.recipe.objectives]
+        self.ledger.complete(trial.number, [score.value for score in scores if score is not None])
+        (files.trial_folder(self.folder, trial.number) / "trunk.safetensors").unlink(missing_ok=True)
+
+    def _free(self, number: int) -> None:
+        shutil.rmtree(files.trial_folder(self.folder, number), ignore_errors=True)
+
+    def job(
+        self, kind: Any, number: int, spec: ArchSpec, budget: Budget, *, objectives: tuple[str, ...], repeat: int = 0
+    ) -> Job:
+        """A job of this study, for its trial `number`."""
+        seed = self.recipe.search.seed
+        return Job(
+            kind=kind,
+            study=self.ledger.name,
+            trial=number,
+            attempt=self._attempt,
+            spec=spec,
+            budget=budget,
+            seed=sampler.derived_seed(seed, "weights", spec.fingerprint, repeat),
+            data_seed=sampler.derived_seed(seed, "data", repeat),
+            data=self.dataset.ref,
+            training=self.training,
+            evaluation=self.recipe.evaluation,
+            latency=self.recipe.latency,
+            objectives=objectives,
+            folder=str(self.folder),
+            device=self.device,
+            threads=self.threads,
+            time_limit_s=self.clock.job_limit_s(),
+        )
+
+    # Time
+
+    def _accepting(self, study: StudyRecord) -> bool:
+        """Whether there is time for one more trial, or repeat, and for all that are alive to reach their end."""
+        if not self.clock.limited:
+            return True
+        one_more = min(begun(study) + 1, self.recipe.search.trials)
+        repeats = 1 if begun(study) >= self.recipe.search.trials else 0
+        needed = remaining_seconds(study, self.recipe, self.policy, trials=one_more, repeats=repeats)
+        return self.clock.has((needed or 0.0) / self.engine.capacity)
+
+    def _give_up(self, trial: TrialRecord) -> None:
+        """Time is up before this trial could go on: it keeps what it has, or has failed when it has nothing."""
+        if trial.rungs:
+            self.ledger.stop(trial.number)
+        else:
+            self.ledger.fail(trial.number, Failure(kind="timeout", message="the study's time was up before it was trained"))
+        self._free(trial.number)
+
+    def keep_time(self) -> None:
+        """Write down how long the study has run."""
+        self.ledger.set_attribute("spent_s", round(self.clock.spent_s, 3))
+
+    def _close(self, reason: str) -> None:
+        self.ledger.set_attribute("closed", reason)
+        self.ledger.set_attribute("ended_at", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        self.keep_time()
+        self.watcher.say(f"the search has ended: {reason}")
+        self.watcher.changed(self.ledger.read())

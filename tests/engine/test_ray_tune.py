@@ -1,0 +1,149 @@
+"""What the Ray engine promises beyond the contract: warm workers, lost workers, whose fault a failure is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
+from autonas.engine.choice import EngineSettings, make_engine
+from autonas.engine.ray_tune import RayEngine
+from autonas.errors import RequestError, ResourceError
+from autonas.trial import Budget, Job, Outcome, to_json
+from tests.studies import small_job
+
+
+@pytest.fixture(scope="module")
+def dataset(code_corpus: Path) -> Dataset:
+    return prepare(CorpusSettings(paths=(f"{code_corpus}/**/*.py",)), TokenizerSettings(vocab_size=300))
+
+
+@pytest.fixture
+def job(dataset: Dataset, tmp_path: Path) -> Job:
+    return small_job(dataset.ref, tmp_path)
+
+
+@pytest.fixture
+def engine(one_ray: None) -> Iterator[RayEngine]:
+    made = RayEngine(EngineSettings(workers=2, device="cpu"))
+    yield made
+    made.close()
+
+
+def worker_processes() -> dict[int, psutil.Process]:
+    """The processes of this test's Ray that serve jobs."""
+    found = {}
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "_Worker" in " ".join(process.cmdline()):
+                found[process.pid] = process
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def together(engine: RayEngine, jobs: list[Job]) -> list[Outcome]:
+    for job in jobs:
+        engine.start(job)
+    outcomes: list[Outcome] = []
+    while len(outcomes) < len(jobs):
+        outcomes += engine.wait()
+    return outcomes
+
+
+def test_warm_workers_serve_job_after_job_even_when_all_end_together(engine: RayEngine, job: Job) -> None:
+    assert engine.capacity == 2
+    pids = set()
+    for turn in range(4):
+        assert all(outcome.ok for outcome in together(engine, [dataclasses.replace(job, trial=2 * turn + i) for i in (0, 1)]))
+        pids |= set(worker_processes())
+    assert len(pids) == 2
+
+
+def test_a_killed_worker_costs_its_job_and_nothing_else(engine: RayEngine, job: Job, tmp_path: Path) -> None:
+    long = dataclasses.replace(job, budget=Budget(rung=0, tokens=4_096_000, cooldown_tokens=1_024), checkpoint_every_s=0.0)
+    others = {pid for pid in worker_processes()}
+    engine.start(long)
+    trunk = tmp_path / "checkpoints" / "00000" / "trunk.safetensors"
+    deadline = time.monotonic() + 120
+    while not trunk.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (victim,) = set(worker_processes()) - others
+    os.kill(victim, signal.SIGKILL)
+    (outcome,) = engine.wait()
+    assert outcome.failure is not None and outcome.failure.kind == "preempted"
+    assert (outcome.trial, outcome.attempt) == (0, 1)
+    short = dataclasses.replace(long, budget=Budget(rung=0, tokens=40_960, cooldown_tokens=1_024), trial=1)
+    assert all(o.ok for o in together(engine, [short, dataclasses.replace(job, trial=2)]))
+    assert trunk.exists(), "what the lost worker had saved is there for another attempt"
+
+
+def test_more_workers_than_fit_are_refused(one_ray: None) -> None:
+    for settings in (EngineSettings(workers=5, device="cpu"), EngineSettings(threads=64, device="cpu")):
+        engine = make_engine(settings)
+        with pytest.raises(ResourceError, match=r"Ray has 4 CPU, where \d workers of .* fit and \d should"):
+            _ = engine.capacity
+        engine.close()
+
+
+def test_workers_are_as_many_as_fit_on_each_node(one_ray: None) -> None:
+    for threads, workers in ((1, 4), (2, 2), (3, 1)):
+        engine = make_engine(EngineSettings(threads=threads, device="cpu"))
+        assert engine.capacity == workers
+        engine.close()
+
+
+def test_gpus_that_are_not_there_are_refused(one_ray: None) -> None:
+    engine = make_engine(EngineSettings(device="cuda"))
+    with pytest.raises(RequestError, match="GPU"):
+        _ = engine.capacity
+    engine.close()
+
+
+def test_a_driver_never_imports_torch(dataset: Dataset, tmp_path: Path) -> None:
+    script = f"""
+import json, sys
+from pathlib import Path
+from autonas.engine.choice import EngineSettings, make_engine
+from autonas.trial import Job, from_json
+job = from_json(Job, json.loads(Path({str(tmp_path / "job.json")!r}).read_text()))
+engine = make_engine(EngineSettings(workers=1, device="cpu"))
+engine.start(job)
+(outcome,) = engine.wait()
+engine.close()
+assert outcome.ok, outcome
+print(sorted(name for name in ("torch", "tensorboardX") if name in sys.modules))
+"""
+    (tmp_path / "job.json").write_text(json.dumps(to_json(small_job(dataset.ref, tmp_path))))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""
+
+
+def test_no_ray_at_the_address_is_one_clear_message(tmp_path: Path) -> None:
+    """In a process of its own: this one has a Ray already."""
+    script = """
+from autonas.engine.choice import EngineSettings, make_engine
+from autonas.errors import DeviceError
+engine = make_engine(EngineSettings(ray_address="127.0.0.1:1", device="cpu"))
+try:
+    engine.capacity
+except DeviceError as error:
+    print(error)
+engine.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "--ray-address 127.0.0.1:1: no Ray answers there" in done.stdout
+    assert "Traceback" not in done.stderr
