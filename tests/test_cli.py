@@ -25,6 +25,7 @@ COMMANDS = (
     "front",
     "report",
     "clean",
+    "dashboard",
     "train",
     "generate",
     "latency",

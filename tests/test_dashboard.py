@@ -214,13 +214,17 @@ def test_of_several_studies_a_damaged_one_is_left_out_and_told(trials: Path, tmp
 
 
 def test_what_is_not_there_is_named_and_not_made(trials: Path, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no study 'other'"):
+    with pytest.raises(StudyError, match=r"no study in .*other"):
         Shelf(trials, None, "other")
     with pytest.raises(StudyError, match="there is no study in"):
         Shelf(tmp_path, None)
     with pytest.raises(StudyError, match="there is no study in sqlite"):
         Shelf(tmp_path, f"sqlite:///{tmp_path}/none.db")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "recipe.yaml").touch()
+    with pytest.raises(StudyError, match="--storage URL"):
+        Shelf(tmp_path, None, "elsewhere")
 
 
 # What it refuses

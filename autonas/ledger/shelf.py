@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autonas.errors import ResourceError, StorageError, StudyError
 from autonas.ledger.ledger import MARK
-from autonas.ledger.storage import JOURNAL, dispose, open_reader, open_url, translated, without_password
+from autonas.ledger.storage import JOURNAL, dispose, no_study_in, open_reader, open_url, translated, without_password
 
 
 class Shelf(BaseStorage):
@@ -45,9 +45,11 @@ class Shelf(BaseStorage):
             known = self.names()
         if name is not None and self.unreadable:
             raise StorageError(next(iter(self.unreadable.values())))
+        if not known and url is None:
+            raise no_study_in(out / (name or ""))
         if not known:
-            place = out if url is None else without_password(url)
-            raise StudyError(f"there is no study {f'{name!r} ' if name else ''}in {place}. Start one with `autonas search`.")
+            named = f"{name!r} " if name else ""
+            raise StudyError(f"there is no study {named}in {without_password(url or '')}. Start one with `autonas search`.")
 
     def close(self) -> None:
         """Give a database's connections back."""

@@ -32,6 +32,10 @@ class Journal(JournalFileBackend):
         else:
             self._held += logs
 
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        # Optuna reads after each of its writes. What is held back is not there yet, and reading is half of the time.
+        return super().read_logs(log_number_from) if self._held is None else iter(())
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Hold back what is written until the end. A crash leaves the first of the records, never a later one alone."""
@@ -92,9 +96,7 @@ def open_storage(folder: Path, url: str | None, *, create: bool) -> tuple[BaseSt
         return open_url(url), ""
     path = folder / JOURNAL
     if not path.exists() and not create:
-        if (folder / "recipe.yaml").exists():
-            raise StudyError(f"the ledger of the study in {folder} is in another storage. Name it with --storage URL.")
-        raise StudyError(f"there is no study in {folder}. Start one with `autonas search`.")
+        raise no_study_in(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("ab"):
@@ -105,6 +107,13 @@ def open_storage(folder: Path, url: str | None, *, create: bool) -> tuple[BaseSt
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return EmbeddedStorage(path), repaired
+
+
+def no_study_in(folder: Path) -> StudyError:
+    """Why a folder without a journal cannot be read."""
+    if (folder / "recipe.yaml").exists():
+        return StudyError(f"the ledger of the study in {folder} is in another storage. Name it with --storage URL.")
+    return StudyError(f"there is no study in {folder}. Start one with `autonas search`.")
 
 
 def open_reader(path: Path) -> BaseStorage:
