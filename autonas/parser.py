@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import autonas
+from autonas.bench import BENCHES
 from autonas.commands import WRONG_REQUEST
 from autonas.engine.choice import ENGINES
 
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_promote(command)
     _add_runs(command)
     _add_data(command)
+    _add_bench(command)
     return parser
 
 
@@ -183,6 +185,15 @@ def _add_data(command: Command) -> None:
     tokenizer.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_bench(command: Command) -> None:
+    bench = command("bench", "bench", "measure autonas itself on this machine", "autonas bench overhead --json")
+    bench.add_argument("name", choices=tuple(BENCHES), metavar="NAME", help="; ".join(f"{n}: {t}" for n, t in BENCHES.items()))
+    bench.add_argument("--seconds", type=_seconds, default=30.0, metavar="S", help="overhead: length of a trial (default: 30)")
+    bench.add_argument("--trials-per-worker", type=_count, default=4, metavar="N", help="overhead: how many (default: 4)")
+    bench.add_argument("--json", action="store_true", help="print JSON")
+    _engine_options(bench)
+
+
 def _recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--space", required=True, metavar="FILE", help="a space file, or the bare name of a shipped one")
     parser.add_argument("--seed", type=int, metavar="S")
@@ -240,13 +251,21 @@ def _share(text: str) -> float:
 
 
 def _hours(text: str) -> float:
+    return _positive(text, "hours")
+
+
+def _seconds(text: str) -> float:
+    return _positive(text, "seconds")
+
+
+def _positive(text: str, unit: str) -> float:
     try:
-        hours = float(text)
+        number = float(text)
     except ValueError:
-        hours = -1.0
-    if not 0 < hours < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of hours")
-    return hours
+        number = -1.0
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of {unit}")
+    return number
 
 
 def _promote_again(options: argparse.Namespace) -> str:

@@ -38,6 +38,7 @@ _QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # 15 otherwise, where latencies would be those of whatever else runs
 }
 _OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of our own: only outcomes pass through it
 _CHUNK_BYTES = 64 * 2**20

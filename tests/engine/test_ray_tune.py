@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def worker_processes() -> dict[int, psutil.Process]:
     found = {}
     for process in psutil.Process().children(recursive=True):
         try:
-            if "_Worker" in " ".join(process.cmdline()):
+            if re.search(r"ray::(_Worker|ResourceTrainable)", " ".join(process.cmdline())):
                 found[process.pid] = process
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
