@@ -91,7 +91,7 @@ def _plan_run(options: argparse.Namespace, recipe: Recipe, corpus: CorpusSize) -
     from autonas.evaluation.timing import OthersOnCpu
     from autonas.machine import resolve_threads
     from autonas.plan import busy_notes, run_plan
-    from autonas.plan.measuring import time_architecture, time_sampling
+    from autonas.plan.measuring import time_architecture, time_scoring
     from autonas.space.spec_file import read_spec
 
     space = recipe.space
@@ -108,7 +108,7 @@ def _plan_run(options: argparse.Namespace, recipe: Recipe, corpus: CorpusSize) -
 
     starting = _PROCESS_S + time.monotonic() - begun
     others = OthersOnCpu()
-    sampling = time_sampling(recipe, spec, device=options.device, threads=threads)
+    scoring = time_scoring(recipe, spec, device=options.device, threads=threads)
     timed = time_architecture(recipe, spec, device=options.device, threads=threads, seconds=_RUN_SECONDS)
     values = run_plan(
         recipe,
@@ -116,7 +116,7 @@ def _plan_run(options: argparse.Namespace, recipe: Recipe, corpus: CorpusSize) -
         options.steps,
         corpus,
         timed.seconds_per_token,
-        scoring_seconds=sampling,
+        scoring_seconds=scoring,
         starting_seconds=starting,
     )
     return {

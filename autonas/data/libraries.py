@@ -65,7 +65,7 @@ def find_site_packages() -> list[FoundFile]:
     """
     schemes = sysconfig.get_paths()
     roots = list(dict.fromkeys(os.path.realpath(schemes[key]) for key in ("purelib", "platlib")))
-    owners = _owners()
+    owners = _owners(roots)
     own_package = os.path.realpath(Path(autonas.__file__).parent)
     found = []
     for root in map(Path, roots):
@@ -99,10 +99,10 @@ def _python_files(root: Path, without: Collection[str]) -> Iterator[Path]:
                 yield path
 
 
-def _owners() -> dict[str, tuple[str, str]]:
-    """(distribution, licence) of every installed source file. Of several claimants the first by name owns it."""
+def _owners(roots: list[str]) -> dict[str, tuple[str, str]]:
+    """(distribution, licence) of every source file installed in `roots`. Of several claimants the first by name owns it."""
     owners: dict[str, tuple[str, str]] = {}
-    named = [(_canonical(distribution), distribution) for distribution in importlib.metadata.distributions()]
+    named = [(_canonical(distribution), distribution) for distribution in importlib.metadata.distributions(path=roots)]
     for name, distribution in sorted((pair for pair in named if pair[0]), key=lambda pair: pair[0]):
         owner = (name, _licence(distribution.metadata))
         base = os.path.realpath(str(distribution.locate_file("")))

@@ -78,6 +78,11 @@ def measure_latency(spec: ArchSpec, settings: LatencySettings, waiting: Callable
         return _measure(spec, settings)
 
 
+def cached_latency(spec: ArchSpec, settings: LatencySettings) -> LatencyResult | None:
+    """What an earlier measurement found. Raises DeviceError as `glance_at_latency`."""
+    return read_cached({"spec": spec.inference_fingerprint, **latency_stamps(spec, settings)})
+
+
 def glance_at_latency(spec: ArchSpec, settings: LatencySettings) -> float:
     """Milliseconds per output token: those of the cache, else the median of a few tokens timed now, beside whatever else runs.
 
@@ -86,13 +91,12 @@ def glance_at_latency(spec: ArchSpec, settings: LatencySettings) -> float:
     Raises:
         DeviceError: this machine lacks the device or the number format.
     """
-    stamps = latency_stamps(spec, settings)
-    if known := read_cached({"spec": spec.inference_fingerprint, **stamps}):
+    if known := cached_latency(spec, settings):
         return known.decode.value
     device = resolve_device(settings.device)
     with _quiet_process(settings.threads):
         model = build_model(spec, 0, device, resolve_dtype(settings.dtype, device)).eval()
-        step = _DecodeSteps(model, settings.batch, max(int(stamps["context"]), 2))
+        step = _DecodeSteps(model, settings.batch, max(min(settings.context, spec.context_length), 2))
         step(_GLANCE_TOKENS)
         return 1000 * statistics.median(step(1) for _ in range(_GLANCE_TOKENS))
 

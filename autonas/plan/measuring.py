@@ -9,7 +9,7 @@ import psutil
 from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.errors import RequestError, TrialFailure
-from autonas.plan.study import Timed
+from autonas.plan.study import LATENCY_S, Timed
 from autonas.recipe import Recipe
 
 _SECONDS = 4.0  # for the speed of one architecture
@@ -76,9 +76,11 @@ def _too_large(spec: ArchSpec) -> bool:
     return cost.training_bytes(spec, spec.context_length) > _MEMORY_SHARE * psutil.virtual_memory().available
 
 
-def time_sampling(recipe: Recipe, spec: ArchSpec, *, device: str, threads: int) -> float:
-    """Seconds that the collapse test's sampling takes, from an untrained model."""
-    from autonas.evaluation.latency import resolve_device
+def time_scoring(recipe: Recipe, spec: ArchSpec, *, device: str, threads: int) -> float:
+    """Seconds that a run's scores take beside its losses: the collapse test's samples, and its latency unless it is known."""
+    from autonas.evaluation.latency import cached_latency, resolve_device
     from autonas.evaluation.sampling_speed import measure_sampling
 
-    return measure_sampling(spec, recipe.evaluation, device=resolve_device(device), threads=threads)
+    sampling = measure_sampling(spec, recipe.evaluation, device=resolve_device(device), threads=threads)
+    known = recipe.latency.table is not None or cached_latency(spec, recipe.latency) is not None
+    return sampling + (0.0 if known else LATENCY_S)

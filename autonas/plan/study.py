@@ -18,7 +18,7 @@ from autonas.policy.policy import Policy
 from autonas.policy.rungs import num_survivors
 from autonas.recipe import Recipe
 
-_LATENCY_S = 3.0  # one measurement by the protocol of evaluation/latency.py, when the machine is quiet
+LATENCY_S = 3.0  # one measurement by the protocol of evaluation/latency.py, when the machine is quiet
 _CHECKPOINT_BYTES = 16  # of each parameter: weights and two moments of the trunk, weights of the cooled copy, in float32
 
 
@@ -70,7 +70,7 @@ def plan_study(recipe: Recipe, corpus: CorpusSize, workplace: Workplace) -> dict
     rungs = _rungs(recipe, specs, speed, corpus, workplace.workers)
     calibrating = _calibration_seconds(recipe, speed, workplace.workers)
     # Each is measured while nothing else runs on its device, however many workers there are.
-    latency = search.trials * _LATENCY_S if _times_latencies(recipe) else 0.0
+    latency = search.trials * LATENCY_S if _times_latencies(recipe) else 0.0
     seconds = calibrating + latency + sum(rung["seconds"] for rung in rungs)
     limit = None if search.max_hours is None else search.max_hours * 3600
     promotion = _promotion(recipe, specs, corpus, speed)
