@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ _QUIET = {
     "RAY_worker_niceness": "0",  # 15 otherwise, where latencies would be those of whatever else runs
 }
 _OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of our own: only outcomes pass through it
+_KNOCK_S = 10.0
 _CHUNK_BYTES = 64 * 2**20
 _MARK = ".autonas-cluster"
 
@@ -59,6 +61,7 @@ def connect(settings: EngineSettings) -> bool:
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     try:
         if settings.ray_address is not None:
+            _knock(settings.ray_address)
             ray.init(address=settings.ray_address, **quiet)
         else:
             cores = max(machine.num_cores(), (settings.workers or 1) * settings.threads)
@@ -72,6 +75,15 @@ def connect(settings: EngineSettings) -> bool:
     except Exception as error:
         raise _no_answer(settings, error) from error
     return True
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens at host:port: Ray itself would try for a minute. Raises OSError or ValueError."""
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError("an address is written as HOST:PORT, or auto for a cluster that this machine is a node of")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
 
 
 def _no_answer(settings: EngineSettings, error: Exception) -> DeviceError:
