@@ -19,7 +19,7 @@ import yaml
 
 import autonas
 from autonas.arch import DIMENSIONS
-from autonas.data.records import CorpusSettings, TokenizerSettings
+from autonas.data.records import CorpusSettings, HubSettings, TokenizerSettings
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import FAILURE_KINDS, RequestError
 from autonas.objective import OBJECTIVES
@@ -151,6 +151,7 @@ def accepted() -> dict[str, set[str]]:
     keys = {
         "Top level": set(SECTIONS),
         "corpus": set(fields_of(CorpusSettings)),
+        "corpus.hub": set(fields_of(HubSettings)),
         "tokenizer": set(fields_of(TokenizerSettings)),
         "space": set(DIMENSIONS),
         "limits": set(LIMITED),
@@ -190,6 +191,9 @@ def test_writing_a_stated_default_changes_nothing(row: Row, folder: Path) -> Non
     else:
         values[row.section] = {**values.get(row.section, {}), row.key: yaml.safe_load(row.default)}
     bare: dict[str, Any] = {**rest, "name": "block"}
+    if row.section == "corpus.hub":
+        hub = values.pop("corpus.hub")
+        values["corpus"], bare["corpus"] = {"hub": {"dataset": "a/b", **hub}}, {"hub": {"dataset": "a/b"}}
     if row.section == "promote":  # absent means none, so that its keys have defaults only beside another
         bare["promote"] = True
     # 1e-3 is a text to PyYAML's loader, and written in quotes again.

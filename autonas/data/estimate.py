@@ -15,7 +15,7 @@ from autonas.data.cache import cache_folder
 from autonas.data.dataset import prepare, prepared
 from autonas.data.files import FoundFile
 from autonas.data.hub import at_most, count_rows, is_near
-from autonas.data.records import CorpusSettings, TokenizerSettings
+from autonas.data.records import SMALLEST_VOCABULARY, CorpusSettings, TokenizerSettings
 from autonas.data.sources import Part, find_files, part_at, parts
 from autonas.data.split import draw_order
 from autonas.data.store import Dataset
@@ -137,6 +137,6 @@ def _trained(texts: Sequence[str], vocab_size: int) -> Tokenizer:
         try:
             return Tokenizer.train(texts, size)
         except CorpusError:
-            size //= 2
-            if size < 300:
+            if size == SMALLEST_VOCABULARY:
                 raise
+            size = max(size // 2, SMALLEST_VOCABULARY)
