@@ -12,6 +12,7 @@ import ipaddress
 import json
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
@@ -44,7 +45,8 @@ def serve_dashboard(
     address = loopback_address(host)
     shelf = Shelf(out, storage, study)
     try:
-        with _listen(address, port) as server:
+        with _listen(address, port) as server, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of plots with few trials, at every look at them
             server.set_app(guarded(wsgi(shelf)))
             shown = f"[{address}]" if ":" in address else address
             page = f"/dashboard/studies/{shelf.names()[study]}" if study else "/dashboard"
