@@ -23,6 +23,8 @@ from autonas.trial import StudyRecord
 
 _NUM_LINES = 4
 _REDRAW_EVERY_S = 0.25
+_NUM_BARS = 8
+_FORGET_S = 4.0
 
 
 class StudyDisplay:
@@ -36,7 +38,7 @@ class StudyDisplay:
         self._lines: list[str] = []
         self._study: StudyRecord | None = None
         self._hypervolume: float | None = None
-        self._progress: JobProgress | None = None
+        self._progress: dict[int, tuple[JobProgress, float]] = {}  # by trial, with when it was told
         self._begun = self._drawn = time.monotonic()
         self._ended = 0
         self._remaining_s: float | None = None
@@ -50,7 +52,7 @@ class StudyDisplay:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
         if self._live is not None:
-            self._progress = None
+            self._progress = {}
             self._live.update(self._render(), refresh=True)
             self._live.stop()
 
@@ -80,7 +82,7 @@ class StudyDisplay:
 
     def progress(self, progress: JobProgress) -> None:
         """A running job has taken a step."""
-        self._progress = progress
+        self._progress[progress.trial] = progress, time.monotonic()
         self._redraw()
 
     def _redraw(self, *, force: bool = False) -> None:
@@ -97,8 +99,11 @@ class StudyDisplay:
         parts: list[Text | Table] = [head]
         if self._study is not None:
             parts.append(self._table(self._study))
-        if self._progress is not None:
-            parts.append(self._bar(self._progress))
+        # A job that has ended is told of no more; workers tell every second.
+        recent = [told for told, at in self._progress.values() if time.monotonic() - at < _FORGET_S]
+        parts += [self._bar(progress) for progress in sorted(recent, key=lambda told: told.trial)[:_NUM_BARS]]
+        if len(recent) > _NUM_BARS:
+            parts.append(Text(f"and {len(recent) - _NUM_BARS} more", style="dim"))
         parts += [Text(f"· {line}", style="dim", overflow="ellipsis", no_wrap=True) for line in self._lines]
         return Group(*parts)
 

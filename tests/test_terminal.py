@@ -83,3 +83,21 @@ def test_quiet_is_quiet(study: StudyRecord, recipe: Recipe, capsys: pytest.Captu
         display.changed(study)
         display.say("unheard")
     assert capsys.readouterr().err == ""
+
+
+def test_every_running_job_has_a_bar_until_it_has_ended(
+    recipe: Recipe, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("autonas.terminal.time.monotonic", lambda: now[0])
+    with contextlib.redirect_stderr(screen), StudyDisplay("quickstart", recipe) as display:
+        display.progress(JobProgress(trial=4, rung=0, tokens=1_000, loss=5.0, tokens_per_s=1.0))
+        now[0] += 3.0
+        display.progress(JobProgress(trial=5, rung=1, tokens=1_000, loss=5.0, tokens_per_s=1.0))
+        both = screen.getvalue()
+        now[0] += 3.0
+        before = len(both)
+        display.progress(JobProgress(trial=5, rung=1, tokens=2_000, loss=5.0, tokens_per_s=1.0))
+        later = screen.getvalue()[before:]
+    assert "trial 4, rung 0" in both and "trial 5, rung 1" in both
+    assert "trial 5, rung 1" in later and "trial 4" not in later

@@ -209,10 +209,14 @@ class Search:
         self.engine.start(job)
 
     def _repeat_index(self, trial: TrialRecord) -> int:
+        """Which repeat of its original a trial is; 0 for an original. One that takes a failed one's place has its seeds."""
         if trial.repeat_of is None:
             return 0
-        earlier = (t for t in self.ledger.read().trials if t.repeat_of == trial.repeat_of and t.number <= trial.number)
-        return sum(1 for _ in earlier)
+        trials = self.ledger.read().trials
+        first = trial
+        while first.retry_of is not None:
+            first = trials[first.retry_of]
+        return sum(t.repeat_of == trial.repeat_of and t.retry_of is None and t.number <= first.number for t in trials)
 
     def _collect(self) -> None:
         for outcome in self.engine.wait():
