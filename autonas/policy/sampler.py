@@ -1,7 +1,8 @@
 """Optuna's samplers as pure functions of seed and ledger: the only place where params are drawn.
 
 Each draw rebuilds an in-memory study from the records and seeds a fresh sampler with (study seed, trial number), so that a
-resumed study draws what an uninterrupted one would have drawn. The ledger's own storage is not touched.
+resumed study draws what an uninterrupted one would have drawn. The ledger's own storage is not touched. The sampler gp is
+asked in a process of its own, by gaussian.py.
 
 A sampler is shown one rung only, the highest that enough trials have reached (as BOHB does, Falkner et al. 2018): values of
 different budgets never stand side by side.
@@ -21,12 +22,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autonas.errors import RecipeError
 from autonas.objective import OBJECTIVES
+from autonas.policy import gaussian
+from autonas.policy.settings import SAMPLERS
 from autonas.space.domains import Choice, Domain, Float, Int
 from autonas.space.space import Space
 from autonas.trial import StudyRecord, TrialRecord
 
 # Optuna's samplers draw their first trials at random; as many results are wanted from a rung before they may learn from it.
 NUM_STARTUP_TRIALS = 10
+# An ask of gp takes seconds: when so many in a row name what is known already, draws at random go on.
+_MOST_GP_ASKS = 3
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -68,6 +73,13 @@ def draw(
     number = len(study.trials)
     rung = learning_rung(study, num_rungs)
     shown = [o for o in objectives if OBJECTIVES[o].known != "final" or rung == num_rungs - 1]
+    kinds = distributions(space)
+    frozen = [_frozen(record, kinds, shown, rung) for record in study.trials if record.repeat_of is None]
+    if name == "gp":
+        points = tuple(point for point in map(_point, frozen) if point is not None)
+        if sum(point.state == "scored" for point in points) >= NUM_STARTUP_TRIALS and attempt < _MOST_GP_ASKS:
+            return gaussian.draw(kinds, len(shown), points, derived_seed(seed, number, attempt)), {}
+        name = "random"
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -75,10 +87,7 @@ def draw(
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = _sampler(name, derived_seed(seed, number, attempt))
             memory = optuna.create_study(directions=["minimize"] * len(shown), sampler=sampler)
-            kinds = distributions(space)
-            for record in study.trials:
-                if record.repeat_of is None:
-                    memory.add_trial(_frozen(record, kinds, shown, rung))
+            memory.add_trials(frozen)
             trial = memory.ask(fixed_distributions=kinds)
             notes = memory.get_trials(deepcopy=False)[-1].system_attrs
     finally:
@@ -95,7 +104,7 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.NSGAIISampler(population_size=16, seed=seed)
     if name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    raise RecipeError(f"there is no sampler {name!r}; choose one of tpe, nsgaii, random")
+    raise RecipeError(f"there is no sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
 
 
 def _frozen(record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: Sequence[str], rung: int) -> FrozenTrial:
@@ -120,6 +129,17 @@ def _frozen(record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: S
         distributions={name: kinds[name] for name in params},
         system_attrs=system_attrs,
     )
+
+
+def _point(trial: FrozenTrial) -> gaussian.Point | None:
+    """A trial as the sampler gp is told of it; None of one that failed or was stopped before it had the scores shown."""
+    if trial.state == TrialState.COMPLETE:
+        return gaussian.Point(state="scored", params=trial.params, values=tuple(trial.values))
+    if trial.state == TrialState.RUNNING:
+        return gaussian.Point(state="pending", params=trial.params)
+    if "constraints:legal" in trial.system_attrs:
+        return gaussian.Point(state="infeasible", params=trial.params)
+    return None
 
 
 def _scaled(objective: str, value: float) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SAMPLERS = ("tpe", "nsgaii", "random")
+SAMPLERS = ("tpe", "nsgaii", "gp", "random")
+# What gp computes grows with the objectives as a front of so many dimensions has corners.
+MOST_GP_OBJECTIVES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,5 +32,5 @@ class SearchSettings:
     repeats: int = 2  # trials of the last rung trained again with new seeds, to measure seed noise
     retries: int = 2  # of a job whose worker was lost or failed, from its checkpoint
     max_hours: float | None = None
-    sampler: Literal["tpe", "nsgaii", "random"] = "tpe"
+    sampler: Literal["tpe", "nsgaii", "gp", "random"] = "tpe"
     seed: int = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autonas.objective import DEFAULT_OBJECTIVES, OBJECTIVES
-from autonas.policy.settings import SAMPLERS, CalibrationSettings, SearchSettings
+from autonas.policy.settings import MOST_GP_OBJECTIVES, SAMPLERS, CalibrationSettings, SearchSettings
 from autonas.recipe.fields import LARGEST_SEED, fields_of, options_of, renamed
 from autonas.space.node import Node, Section
 from autonas.trial import TrainingSettings, to_json
@@ -67,7 +67,18 @@ def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int
         sampler=typing.cast(Any, section.one_of("sampler", "tpe", SAMPLERS)),
         seed=section.whole("seed", 0, most=LARGEST_SEED),
     )
+    _check_sampler(root, section, search.sampler)
     return search, batch_tokens
+
+
+def _check_sampler(root: Section, section: Section, sampler: str) -> None:
+    named = section.get("sampler")
+    count = len(read_objectives(root))
+    if named is not None and sampler == "gp" and count > MOST_GP_OBJECTIVES:
+        raise named.complaint(
+            f"is 'gp', which takes at most {MOST_GP_OBJECTIVES} objectives, and there are {count}; "
+            "leave one out, or choose tpe or nsgaii"
+        )
 
 
 def _rungs(section: Section) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from autonas.policy.policy import (
     begun,
     trailing_infeasible,
 )
-from autonas.policy.settings import SearchSettings
+from autonas.policy.settings import SAMPLERS, SearchSettings
 from autonas.space.domains import Choice, Domain, Int
 from autonas.space.rules import parse_rule
 from autonas.space.space import Space
@@ -132,7 +132,7 @@ class VirtualStudy:
         self.amend(number, rungs=(*trial.rungs, outcome))
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsgaii", "random"])
+@pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_study_ends_with_every_trial_ended_once_and_its_budget_spent(name: Any, workers: int) -> None:
     study = VirtualStudy(dataclasses.replace(SETTINGS, sampler=name), workers=workers)
