@@ -26,6 +26,7 @@ COMMANDS = (
     "report",
     "clean",
     "dashboard",
+    "promote",
     "train",
     "generate",
     "latency",

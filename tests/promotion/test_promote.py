@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import autonas
 from autonas import cli
@@ -26,7 +27,8 @@ from autonas.engine.inline import InlineEngine
 from autonas.errors import StudyError, TrialFailure
 from autonas.ledger import study_lease
 from autonas.promotion.promote import carry_out, full_job, plan_promotion, preference
-from autonas.recipe import load_recipe
+from autonas.promotion.select import Preference
+from autonas.recipe import PromoteSettings, load_recipe
 from autonas.run_folder import run_tokens
 from autonas.trial import DataRef, Failure, Job, Outcome
 from tests.studies import SMALL_SPEC, write_space
@@ -331,6 +333,27 @@ def test_a_search_without_a_promotion_says_what_one_would_do(study: Path, run: R
     assert not (study / "runs").exists()
     code, out, _ = run("search", "--space", "small.yaml", "--engine", "inline", "--resume", "--json")
     assert json.loads(out), "one document and nothing else"
+
+
+def test_a_space_of_one_architecture_needs_no_spec(study: Path, run: Run, code_corpus: Path) -> None:
+    one = {"layers": 1, "width": 16, "heads": 2, "residual_dropout": 0.1}
+    write_space(Path("one.yaml"), code_corpus, space=None, rules=[])
+    values = yaml.safe_load(Path("one.yaml").read_text())
+    Path("one.yaml").write_text(yaml.safe_dump({**values, "space": one}))
+    code, _, err = run("train", "--space", "one.yaml", "--steps", "3", "--out", "alone")
+    assert code == 0, err
+    spec = json.loads(Path("alone/spec.json").read_text())
+    assert {name: spec[name] for name in one} == one
+    code, _, err = run("train", "--space", "small.yaml", "--steps", "3")
+    assert code == 2
+    assert "describes a space of many architectures (layers, width, heads, kv_heads, norm)" in err
+
+
+def test_limits_and_weights_of_the_space_file_are_the_defaults(study: Path) -> None:
+    settings = PromoteSettings(limits={"params": 5.0}, weights={"val_loss": 3.0})
+    assert preference(settings) == Preference(limits={"params": 5.0}, weights={"val_loss": 3.0})
+    assert preference(settings, limits={"memory": 1.0}, trial=None).limits == {"memory": 1.0}
+    assert preference(settings, select="params") == Preference(select="params", limits={"params": 5.0})
 
 
 # Carrying out

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from autonas.errors import CheckpointError, TrialFailure
 from autonas.training.checkpoint import load, load_model, save, save_model
 from autonas.training.loop import fork_cooldown, train
+from autonas.training.seal import read_sealed, write_sealed
 from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_settings, tiny_spec
 from tests.training.test_loop import assert_same, losses
 
@@ -148,3 +149,18 @@ def test_what_is_loaded_shares_no_memory_with_a_later_step(make_state: StateMake
     load(tmp_path / "file", other)
     list(train(one, until_tokens=3 * STEP_TOKENS))
     assert_same(other, first)
+
+
+def test_a_checkpoint_from_before_a_setting_existed_stands_at_its_default(make_state: StateMaker, tmp_path: Path) -> None:
+    state = make_state()
+    losses(state, 2 * STEP_TOKENS)
+    path = tmp_path / "file"
+    save(path, state)
+    about, tensors = read_sealed(path)
+    older = {name: value for name, value in about["settings"].items() if name != "rate_scaling"}
+    write_sealed(path, tensors, {**about, "settings": older})
+    resumed = make_state()
+    load(path, resumed)
+    assert_same(resumed, state)
+    with pytest.raises(CheckpointError, match="rate_scaling is 'shape' there and 'none' here"):
+        load(path, make_state(settings=tiny_settings(rate_scaling="none")))
