@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from autonas.data import hub
+from autonas.data.cache import write_stream
 from autonas.data.corpus import collect, corpus_fingerprint
 from autonas.data.dataset import TokenizerSettings, prepare
 from autonas.data.hub import at_most, count_rows, find_rows, is_near
@@ -184,7 +185,7 @@ def test_a_folder_that_is_no_data_set_is_one_message(tmp_path: Path) -> None:
 def test_without_the_extra_the_message_says_what_to_install(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CorpusError, match=r"pip install 'autonas\[hub\]'"):
         find_rows(HubSettings(dataset=str(folder)), tmp_path)
 
@@ -200,7 +201,7 @@ def test_out_of_reach_the_latest_copy_is_used_and_else_it_is_one_message(
         if function is hub._commit:
             return "c" * 40
         assert function is hub._copy
-        hub.write_stream(item[2], [b'{"text": "x = 1"}\n'])
+        write_stream(item[2], [b'{"text": "x = 1"}\n'])
         return None
 
     with monkeypatch.context() as patch:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import shutil
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autonas.data import libraries
+import autonas
 from autonas.data.corpus import collect
 from autonas.data.libraries import find_site_packages
 from autonas.data.records import CorpusSettings
@@ -48,12 +49,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         install(root, name, [f"{package}/a.py", f"{package}/sub/b.py", f"{package}/data.json"], licence)
     write(root / "lone.py")
     write(root / "unowned" / "deep" / "c.py")
-    real = libraries.sysconfig.get_paths
+    real = sysconfig.get_paths
 
     def paths(*arguments: Any) -> dict[str, str]:
         return {**real(*arguments), "purelib": str(root), "platlib": str(root)}
 
-    monkeypatch.setattr(libraries.sysconfig, "get_paths", paths)
+    monkeypatch.setattr(sysconfig, "get_paths", paths)
     return root
 
 
@@ -107,7 +108,7 @@ def test_what_is_left_out_is_counted_with_its_reason(site: Path, file: str, reas
 def test_this_program_is_never_in_its_own_corpus(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(site, "autonas", ["autonas/a.py", "helper_of_autonas.py"])
     write(site / "another" / "__init__.py")
-    monkeypatch.setattr(libraries.autonas, "__file__", str(site / "another" / "__init__.py"))
+    monkeypatch.setattr(autonas, "__file__", str(site / "another" / "__init__.py"))
     assert not [name for name in by_name() if "autonas" in name or "another" in name]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from autonas.data.corpus import CorpusSettings
-from autonas.data.sources import FoundFile, find_files, read_documents
+from autonas.data.files import FoundFile
+from autonas.data.sources import find_files, read_documents
 from autonas.errors import CorpusError
 
 
