@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 import autonas
@@ -291,6 +289,6 @@ def _search_again(options: argparse.Namespace) -> str:
     parts += ["--engine", options.engine] if options.engine != "ray" else []
     parts += ["--no-promote"] if options.no_promote else []
     # An embedded study that was interrupted before its ledger was written has nothing to go on with.
-    name = options.study or Path(options.space).stem
-    begun = options.storage is not None or any(Path(options.out).glob(f"{glob.escape(name)}/*.journal"))
+    folder = getattr(options, "folder", None)  # known once the space file has been read
+    begun = folder is not None and (options.storage is not None or any(folder.glob("*.journal")))
     return shlex.join(parts) + (" --storage URL" if options.storage else "") + (" --resume" if begun else "")

@@ -30,6 +30,11 @@ PACKAGES = (
 )
 
 
+# One token for every Ray of the tests, whether an engine starts it or a test does: a process cannot change it later.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = "0123456789abcdef" * 4
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Data sets and latencies of the tests are kept for the session, and the user's are left alone."""

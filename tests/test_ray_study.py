@@ -189,18 +189,17 @@ class TwoNodes:
         self.cluster.remove_node(self.second, allow_graceful=False)
 
     def datasets(self) -> list[Path]:
-        return list(self.cache.glob("datasets/*"))
+        return [path for path in self.cache.glob("datasets/*") if path.is_dir()]
 
 
 @pytest.fixture
-def two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+def two_nodes(tmp_path: Path) -> Iterator[TwoNodes]:
     nodes = TwoNodes(tmp_path / "second-cache")
     yield nodes
     import ray
 
-    ray.shutdown()  # type: ignore[no-untyped-call]
-    nodes.cluster.shutdown()
+    ray.shutdown()
+    nodes.cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.slow
@@ -211,23 +210,20 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(two_nodes: TwoNodes, 
     def changed(study: StudyRecord) -> None:
         if sum(len(trial.rungs) for trial in study.trials) >= 3 and "datasets" not in seen:
             seen["datasets"] = two_nodes.datasets()
-            seen["inodes"] = [path.stat().st_ino for path in two_nodes.datasets()]
             two_nodes.kill_second()
 
     watcher = Watcher(say=said.append, changed=changed)
     study = autonas.search(write_retries(space), out=tmp_path / "nodes", engine=two_nodes.engine(), watcher=watcher)
     settled(study)
+    print("\n".join(said))
     assert any(line.startswith("2 workers") for line in said)
     assert len(seen["datasets"]) == 1, "the corpus reached the second node, once"
     numbers = sorted(trial.number for trial in study.trials if trial.rungs)
     assert len(numbers) >= 6
-    scores = {
-        trial.spec.fingerprint: trial.rungs[0].scores["val_loss"].value for trial in study.trials if trial.rungs and trial.spec
-    }
-    inline = autonas.search(space, out=tmp_path / "inline", engine=INLINE)
-    common = [t for t in inline.trials if t.rungs and t.spec and t.spec.fingerprint in scores and t.repeat_of is None]
-    assert common, "the first trials are drawn alike"
-    assert all(trial.rungs[0].scores["val_loss"].value == scores[trial.spec.fingerprint] for trial in common if trial.spec)
+    alone = autonas.search(space, out=tmp_path / "inline", engine=INLINE)
+    here, there = first_losses(study), first_losses(alone)
+    assert here.keys() & there.keys(), "the first trials are drawn alike"
+    assert all(here[fingerprint] == there[fingerprint] for fingerprint in here.keys() & there.keys())
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from autonas.commands import FAILED, OK, engine_settings, note, print_json
 
 
 def search(options: argparse.Namespace) -> int:
-    from autonas.api import read_recipe, report, search
+    from autonas.api import read_recipe, report, search, study_folder
     from autonas.commands.promotion import after_search
     from autonas.reporting.front import front_json
     from autonas.reporting.text import text_front
@@ -17,6 +17,7 @@ def search(options: argparse.Namespace) -> int:
 
     recipe = read_recipe(options.space, options.trials, options.max_hours, options.sampler, options.seed)
     name = options.study or recipe.name
+    options.folder = study_folder(name, options.out)  # for the hint that an interruption ends with
     with StudyDisplay(name, recipe, quiet=options.quiet) as display:
         study = search(
             recipe,

@@ -362,8 +362,13 @@ def _absolute(job: Job) -> Job:
 
 
 def _why_lost(trial: Trial) -> Failure:
-    error = trial.get_error()
-    text = "" if error is None else f"{type(error).__name__}: {error}"
+    """What Tune wrote down of a trial whose worker is gone."""
+    try:
+        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError):
+        text = ""
     if "OutOfMemory" in text or "out of memory" in text.lower():
         return Failure(kind="out_of_memory", message="its worker was killed for want of memory")
-    return Failure(kind="preempted", message="its worker has gone: the process or its node was killed")
+    told = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Failure #")]
+    found = f" ({told[0][:200]})" if told else ""
+    return Failure(kind="preempted", message=f"its worker has gone: the process or its node was killed{found}")

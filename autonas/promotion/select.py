@@ -1,6 +1,7 @@
 """Which trial of a front is trained in full, and why, in words and numbers. Pure: no files, no clock, no torch.
 
-The knee: each objective is scaled over the front, 0 at its best and 1 at its worst there, and the trial with the least
+The knee, the same as reports mark: each objective (sizes and times as logarithms) is scaled over the front, 0 at its best and
+1 at its worst there, and the trial with the least
 
     distance = sqrt(Σ weight · scaled²)
 
@@ -19,6 +20,7 @@ from autonas import pareto
 from autonas.arch import ArchSpec
 from autonas.errors import StudyError
 from autonas.objective import OBJECTIVES, Objective
+from autonas.reporting import history
 from autonas.reporting.quantities import interval_text, probability_text, score_text, value_text
 from autonas.reporting.report import Report, Standing
 from autonas.reporting.uncertainty import difference
@@ -166,7 +168,7 @@ def _limit_text(name: str, most: float) -> str:
 
 def _distances(front: Sequence[Standing], objectives: Sequence[Objective], weights: Mapping[str, float]) -> dict[int, float]:
     """Each trial's distance from the best of everything, by number."""
-    rows = pareto.normalised([[standing.trial.scores[o.name].value for o in objectives] for standing in front])
+    rows = pareto.normalised(history.values([standing.trial for standing in front], objectives))
     factors = np.array([weights.get(objective.name, 1.0) for objective in objectives])
     return {
         standing.number: float(value) for standing, value in zip(front, np.sqrt((rows**2 * factors).sum(axis=1)), strict=True)

@@ -142,7 +142,7 @@ def cancel_study(name: str, folder: Path, storage: str | None = None, *, timeout
             running = is_running(name, folder)
         if running:
             raise StudyError(
-                f"the study {name!r} has not stopped within {timeout_s:.0f} s. It will when it next looks; see `autonas status`."
+                f"the study {name!r} has not stopped in {timeout_s:.0f} s. It will when it next looks: see `autonas status`."
             )
         with study_lease(name, folder):
             files.forget_cancel(folder)

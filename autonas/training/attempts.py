@@ -1,4 +1,4 @@
-"""Which attempt may write in a folder of checkpoints: the latest. A worker that outlived its controller stops when it is superseded.
+"""Which attempt may write in a folder of checkpoints: the latest. A worker that outlived its controller stops, once superseded.
 
 Attempts of a study are numbered in order. Writing is atomic and training is deterministic, so the moment between a check and
 the write that follows can do no harm but lose time.

@@ -73,7 +73,7 @@ def test_warm_workers_serve_job_after_job_even_when_all_end_together(engine: Ray
 
 def test_a_killed_worker_costs_its_job_and_nothing_else(engine: RayEngine, job: Job, tmp_path: Path) -> None:
     long = dataclasses.replace(job, budget=Budget(rung=0, tokens=4_096_000, cooldown_tokens=1_024), checkpoint_every_s=0.0)
-    others = {pid for pid in worker_processes()}
+    others = set(worker_processes())
     engine.start(long)
     trunk = tmp_path / "checkpoints" / "00000" / "trunk.safetensors"
     deadline = time.monotonic() + 120

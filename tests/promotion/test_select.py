@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,11 +28,17 @@ def real() -> Report:
     return build_report(make_study(survivors=7))
 
 
+def compared(rows: Rows) -> Rows:
+    """Sizes and times as logarithms."""
+    return [[loss, math.log(params), math.log(latency), collapse] for loss, params, latency, collapse in rows]
+
+
 def report_of(rows: Rows) -> Report:
     """A report whose final trials 0, 1, … have these scores: loss, parameters, latency, collapse rate."""
     base = real()
     template = base.standings[0]
     on_front = pareto.non_dominated(rows)
+    knee = pareto.knee(compared(rows))
     standings = []
     for number, row in enumerate(rows):
         scores = {
@@ -39,7 +46,9 @@ def report_of(rows: Rows) -> Report:
             for objective, value in zip(base.objectives, row, strict=True)
         }
         trial = dataclasses.replace(template.trial, number=number, scores=scores)
-        standings.append(dataclasses.replace(template, trial=trial, on_front=bool(on_front[number]), probability=0.5))
+        standings.append(
+            dataclasses.replace(template, trial=trial, on_front=bool(on_front[number]), probability=0.5, is_knee=number == knee)
+        )
     ordered = sorted(standings, key=lambda s: (not s.on_front, s.trial.scores["val_loss"].value, s.number))
     return dataclasses.replace(base, standings=tuple(ordered))
 
@@ -81,7 +90,15 @@ def test_what_is_picked_is_dominated_by_nothing_and_within_every_limit(rows: Row
 
 @given(tables)
 def test_the_knee_is_the_one_that_the_front_shows(rows: Rows) -> None:
-    assert choose(report_of(rows), Preference()).trial == pareto.knee(rows)
+    report = report_of(rows)
+    assert report.knee is not None
+    assert choose(report, Preference()).trial == report.knee.number
+
+
+def test_the_knee_of_a_real_study_is_the_one_that_its_report_marks() -> None:
+    marked = real().knee
+    assert marked is not None
+    assert choose(real(), Preference()).trial == marked.number
 
 
 @given(tables, preferences, st.tuples(*[st.sampled_from([0.25, 1.0, 4.0, 1024.0])] * 4))
@@ -124,9 +141,9 @@ def test_more_weight_on_an_objective_never_picks_a_worse_one_in_it(rows: Rows, n
 
 
 def test_the_distance_is_the_documented_one() -> None:
-    # Scaled to [0, 1] over the front: (0, 1), (0.5, 0.25), (1, 0); the middle one is at sqrt(2 * 0.25 + 0.0625) when loss
-    # counts twice, the first at 1.
-    rows = [(1.0, 9.0, 1.0, 0.0), (2.0, 3.0, 1.0, 0.0), (3.0, 1.0, 1.0, 0.0)]
+    # Scaled to [0, 1] over the front, parameters as logarithms: (0, 1), (0.5, 0.25), (1, 0); the middle one is at
+    # sqrt(2 * 0.25 + 0.0625) when loss counts twice, the first at 1.
+    rows = [(1.0, 16.0, 1.0, 0.0), (2.0, 2.0, 1.0, 0.0), (3.0, 1.0, 1.0, 0.0)]
     pick = choose(report_of(rows), Preference(weights={"val_loss": 2.0}))
     assert pick.trial == 1
     assert "at a distance of 0.75 (next, trial 0: 1.00)" in pick.reason

@@ -12,7 +12,7 @@ from autonas.training.interruption import held_interrupts
 
 def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), held_interrupts() as interrupted:
+    with pytest.raises(KeyboardInterrupt), held_interrupts() as interrupted:  # noqa: PT012
         assert not interrupted()
         signal.raise_signal(signal.SIGINT)
         assert interrupted()
@@ -22,14 +22,14 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
 
 
 def test_it_comes_in_place_of_the_error_that_the_stop_made() -> None:
-    with pytest.raises(KeyboardInterrupt), held_interrupts():
+    with pytest.raises(KeyboardInterrupt), held_interrupts():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         raise ValueError("stopped")
 
 
 def test_a_second_interrupt_is_not_held_back() -> None:
     reached = []
-    with pytest.raises(KeyboardInterrupt), held_interrupts():
+    with pytest.raises(KeyboardInterrupt), held_interrupts():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         reached.append("too far")
