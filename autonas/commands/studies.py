@@ -78,9 +78,19 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
         "failures": failures,
         "front": len(report.front),
         "hypervolume": report.hypervolume[-1].value if report.hypervolume else None,
+        "retries": sum(len(trial.retries) for trial in study.trials),
+        "promotions": [_promotion_of(each) for each in study.attributes.get("promotions") or ()],
         "spent_s": study.attributes.get("spent_s"),
         "left_s": left,
     }
+
+
+def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
+    """A promotion as the ledger remembers it, with how far its run is: none (gone from here), begun or ended."""
+    from autonas.run_folder import run_state
+
+    folder = promotion["folder"]
+    return {"trial": promotion["trial"], "steps": promotion["steps"], "folder": folder, "state": run_state(Path(folder))}
 
 
 def _print_status(status: dict[str, Any]) -> None:
@@ -95,11 +105,15 @@ def _print_status(status: dict[str, Any]) -> None:
     print(f"  rungs        {', '.join(f'{count} at rung {rung}' for rung, count in enumerate(status['rungs']))}")
     if status["failures"]:
         print(f"  failures     {', '.join(f'{count} {kind}' for kind, count in status['failures'].items())}")
+    if status["retries"]:
+        print(f"  retries      {status['retries']} jobs were tried again")
     if status["hypervolume"] is not None:
         print(f"  front        {status['front']} trials, hypervolume {status['hypervolume']:.3f}")
     spent = duration_text(status["spent_s"] or 0.0)
     left = f", about {duration_text(status['left_s'])} left" if status["left_s"] is not None else ""
     print(f"  time         {spent} so far{left}")
+    for each in status["promotions"]:
+        print(f"  promotion    trial {each['trial']}, {each['steps']:,} steps: {each['state']}, in {each['folder']}")
     if status["state"] == "interrupted":
         print("  go on with   the same `autonas search` and --resume")
 

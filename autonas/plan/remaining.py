@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 from autonas import cost
@@ -16,9 +17,9 @@ from autonas.trial import StudyRecord
 def remaining_seconds(
     study: StudyRecord, recipe: Recipe, policy: Policy, *, trials: int | None = None, repeats: int | None = None
 ) -> float | None:
-    """How long a study still takes, by what it has taken so far; None if nothing has been trained yet.
+    """How long a study still takes on the workers it has, by what it has taken so far; None if nothing has been trained yet.
 
-    `trials` and `repeats` (those still to come) are the recipe's unless given.
+    `trials` and `repeats` (those still to come) are the recipe's unless given. Repeats come when all else has ended.
     """
     fitted = forecast.fit([*_calibration_observations(study), *forecast.observations(study)])
     if fitted is None:
@@ -39,7 +40,8 @@ def remaining_seconds(
         repeats = max(search.repeats - sum(t.repeat_of is not None and bool(t.rungs) for t in study.trials), 0)
     budgets = [policy.budget(rung) for rung in range(len(policy.rungs))]
     each = budgets[-1].tokens + sum(budget.cooldown_tokens for budget in budgets)
-    return total + repeats * fitted.seconds(typical, each)
+    workers = int((study.attributes.get("environment") or {}).get("workers", 1))
+    return total / workers + math.ceil(repeats / workers) * fitted.seconds(typical, each)
 
 
 def _typical_spec(recipe: Recipe) -> ArchSpec:

@@ -301,7 +301,7 @@ class Search:
         one_more = min(begun(study) + 1, self.recipe.search.trials)
         repeats = 1 if begun(study) >= self.recipe.search.trials else 0
         needed = remaining_seconds(study, self.recipe, self.policy, trials=one_more, repeats=repeats)
-        return self.clock.has((needed or 0.0) / self.engine.capacity)
+        return self.clock.has(needed or 0.0)
 
     def _give_up(self, trial: TrialRecord) -> None:
         """Time is up before this trial could go on: it keeps what it has, or has failed when it has nothing."""
