@@ -97,8 +97,14 @@ def _no_answer(settings: EngineSettings, error: Exception) -> DeviceError:
 
 
 def worker_resources(settings: EngineSettings) -> dict[str, float]:
-    """What one worker takes, by Ray's names."""
+    """What one worker takes, by Ray's names.
+
+    Raises:
+        DeviceError: GPUs are asked for where there are none, or one by its number, which is for Ray to choose.
+    """
     gpus = settings.gpus_per_worker
+    if settings.device.startswith("cuda:"):
+        raise DeviceError(f"--device {settings.device}: Ray chooses each worker's GPU. Write cuda, or use --engine inline.")
     if settings.device == "cpu" or (settings.device == "auto" and _cluster().get("GPU", 0.0) < 1.0):
         if gpus is not None:
             raise DeviceError(f"--gpus-per-worker {gpus:g}: there are no GPUs to be had with --device {settings.device} here")

@@ -19,7 +19,7 @@ import pytest
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.engine.ray_tune import RayEngine
-from autonas.errors import RequestError, ResourceError
+from autonas.errors import DeviceError, RequestError, ResourceError
 from autonas.trial import Budget, Job, Outcome, to_json
 from tests.studies import small_job
 
@@ -110,6 +110,32 @@ def test_gpus_that_are_not_there_are_refused(one_ray: None) -> None:
     with pytest.raises(RequestError, match="GPU"):
         _ = engine.capacity
     engine.close()
+
+
+def test_a_gpu_by_its_number_is_refused(one_ray: None) -> None:
+    engine = make_engine(EngineSettings(device="cuda:1"))
+    with pytest.raises(DeviceError, match="Ray chooses each worker's GPU"):
+        _ = engine.capacity
+    engine.close()
+
+
+def test_parts_of_gpus_are_counted_gpu_by_gpu() -> None:
+    """By a Ray that is told of three GPUs; nothing is run on them."""
+    script = """
+import ray
+from autonas.engine.choice import EngineSettings, make_engine
+ray.init(address="local", num_cpus=8, num_gpus=3, include_dashboard=False, log_to_driver=False)
+found = []
+for share in (None, 0.5, 0.4, 2.0):
+    engine = make_engine(EngineSettings(device="cuda", gpus_per_worker=share))
+    found.append(engine.capacity)
+    engine.close()
+engine = make_engine(EngineSettings(device="auto", threads=4))
+found.append(engine.capacity)
+print(found)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n")[-2] == "[3, 6, 6, 1, 2]", done.stderr
 
 
 def test_a_driver_never_imports_torch(dataset: Dataset, tmp_path: Path) -> None:
