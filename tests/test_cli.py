@@ -161,7 +161,7 @@ def test_a_run_is_trained_resumed_and_used(workplace: Path, run: Run, monkeypatc
     assert out.startswith("class A:\n")
     code, _, err = run(*arguments[:-3], "30", "--out", "run", "--resume")
     assert code == 2
-    assert "settings.steps was 20, is 30" in err
+    assert "steps was 20, is 30" in err
 
 
 def test_a_latency_measured_here_serves_as_a_table(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,7 @@ def test_a_controller_killed_at_random_moments_goes_on_as_if_nothing_had_been(sp
     command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(tmp_path / "killed")]
     command += ["--workers", "1", "--device", "cpu", "--quiet"]
     rng = random.Random(1)
+    codes = []
     for turn in range(4):
         more = ["--resume"] if (tmp_path / "killed" / "small" / "ledger.journal").exists() else []
         process = subprocess.Popen(
@@ -140,6 +141,8 @@ def test_a_controller_killed_at_random_moments_goes_on_as_if_nothing_had_been(sp
         process.stderr.close()
         process.wait()
         assert process.returncode in (0, -9), (turn, errors)
+        codes.append(process.returncode)
+    assert -9 in codes, "none of the turns was cut off"
     study = autonas.search(space, out=tmp_path / "killed", engine=ONE, resume=True)
     settled(study)
     assert essence(study) == essence(expected)
@@ -215,8 +218,8 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(two_nodes: TwoNodes, 
     watcher = Watcher(say=said.append, changed=changed)
     study = autonas.search(write_retries(space), out=tmp_path / "nodes", engine=two_nodes.engine(), watcher=watcher)
     settled(study)
-    print("\n".join(said))
     assert any(line.startswith("2 workers") for line in said)
+    assert any("is tried again after preempted" in line for line in said), said
     assert len(seen["datasets"]) == 1, "the corpus reached the second node, once"
     numbers = sorted(trial.number for trial in study.trials if trial.rungs)
     assert len(numbers) >= 6
@@ -224,6 +227,31 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(two_nodes: TwoNodes, 
     here, there = first_losses(study), first_losses(alone)
     assert here.keys() & there.keys(), "the first trials are drawn alike"
     assert all(here[fingerprint] == there[fingerprint] for fingerprint in here.keys() & there.keys())
+
+
+@pytest.mark.slow
+def test_a_node_that_joins_later_is_used(tmp_path: Path, code_corpus: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    cache = tmp_path / "second-cache"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    capacities: list[int] = []
+
+    def changed(study: StudyRecord) -> None:
+        if any(trial.rungs for trial in study.trials) and not capacities:
+            cluster.add_node(num_cpus=1, env_vars={"AUTONAS_CACHE": str(cache)})
+            capacities.append(2)
+
+    space = write_space(tmp_path / "space.yaml", code_corpus, budget={**LONGER, "trials": 10})
+    try:
+        engine = EngineSettings(ray_address=cluster.address, device="cpu")
+        settled(autonas.search(space, out=tmp_path / "nodes", engine=engine, watcher=Watcher(changed=changed)))
+    finally:
+        import ray
+
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
+    assert list(cache.glob("datasets/*")), "the second node had work"
 
 
 @pytest.mark.slow

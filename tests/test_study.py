@@ -36,9 +36,11 @@ Search = Callable[..., StudyRecord]
 
 @pytest.fixture
 def search(tmp_path: Path, code_corpus: Path) -> Search:
-    def run(study: str = "small", *, changes: dict[str, Any] | None = None, **options: Any) -> StudyRecord:
+    def run(
+        study: str = "small", *, changes: dict[str, Any] | None = None, engine: EngineSettings = INLINE, **options: Any
+    ) -> StudyRecord:
         space = write_space(tmp_path / "space.yaml", code_corpus, **(changes or {}))
-        return autonas.search(space, study=study, out=tmp_path / "trials", engine=INLINE, **options)
+        return autonas.search(space, study=study, out=tmp_path / "trials", engine=engine, **options)
 
     return run
 
@@ -520,8 +522,33 @@ def test_a_schedule_without_a_trunk_is_refused_and_leaves_no_study(search: Searc
 def test_a_study_that_could_not_begin_does_not_take_its_name(search: Search) -> None:
     changes = {"budget": {"trials": 1, "rungs": ["3K"], "repeats": 0}}
     with pytest.raises(DeviceError, match="toaster"):
-        search(device="toaster", changes=changes)
+        search(engine=EngineSettings(name="inline", device="toaster"), changes=changes)
     assert begun(search(changes=changes)) == 1
+
+
+def test_a_new_study_clears_away_nothing_of_another_one(search: Search, tmp_path: Path) -> None:
+    changes = {"budget": {"trials": 1, "rungs": ["3K"], "repeats": 0}}
+    search(changes=changes)
+    folder = tmp_path / "trials" / "small"
+    before = sorted(path for path in folder.rglob("*") if path.is_file())
+    with pytest.raises(StudyError, match="a study with a ledger of its own"):
+        search(changes=changes, storage=f"sqlite:///{tmp_path}/other.db")
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == before
+    (folder / "ledger.journal").unlink()
+    with pytest.raises(StudyError, match="remove the folder"):
+        search(changes=changes)
+    assert (folder / "recipe.yaml").exists()
+
+
+def test_a_study_that_could_not_begin_leaves_full_runs_alone(search: Search, tmp_path: Path) -> None:
+    model = tmp_path / "trials" / "small" / "runs" / "1-abc-50000" / "model.safetensors"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"hours of work")
+    changes = {"calibration": {"rates": [0.9, 1.0], "tokens": "8K"}, "training": {"warmup": "1K", "clip_norm": 1e9}}
+    with pytest.raises(InfeasibleArch):
+        search(changes={"budget": {"trials": 1, "rungs": ["12K"], "repeats": 0}, **changes})
+    assert model.read_bytes() == b"hours of work"
+    assert not (tmp_path / "trials" / "small" / "recipe.yaml").exists()
 
 
 def test_the_front_is_by_the_means_over_seeds(finished: tuple[StudyRecord, Path]) -> None:

@@ -23,6 +23,7 @@ from autonas.bench import Row
 from autonas.data.dataset import prepare
 from autonas.engine.base import Engine
 from autonas.engine.choice import EngineSettings, make_engine
+from autonas.errors import AutonasError
 from autonas.recipe import load_recipe
 from autonas.study import run_study
 from autonas.trial import Job, Outcome
@@ -62,18 +63,27 @@ def measure(
     """The overhead at trials of about `seconds`, with every worker given so many of them."""
     with tempfile.TemporaryDirectory(prefix="autonas-overhead-") as folder:
         watched = _Watched(make_engine(engine or EngineSettings(device="cpu")))
-        workers = watched.capacity
-        trials = workers * trials_per_worker
-        warm = _recipe_file(Path(folder, "warm.yaml"), tokens=_WARMUP_TOKENS, trials=workers)
-        say(f"{workers} workers; warming them up")
-        rate = _warm_up(watched, warm, Path(folder, "warm"))
-        tokens = max(round(seconds / rate / 1.2 / _BATCH_TOKENS), 2) * _BATCH_TOKENS
-        say(f"{trials} trials of {tokens:,} tokens, about {seconds:.0f} s each")
-        space = _recipe_file(Path(folder, "space.yaml"), tokens=tokens, trials=trials)
-        watched.forget()
-        study = run_study(load_recipe(str(space)), watched, name="overhead", folder=Path(folder, "overhead"))
+        try:
+            return _measured(watched, Path(folder), seconds, trials_per_worker, say)
+        finally:
+            watched.close_for_good()
+
+
+def _measured(watched: _Watched, folder: Path, seconds: float, trials_per_worker: int, say: Callable[[str], None]) -> list[Row]:
+    """As `measure`, with the engine given and a folder to work in."""
+    workers = watched.capacity
+    trials = workers * trials_per_worker
+    warm = _recipe_file(folder / "warm.yaml", tokens=_WARMUP_TOKENS, trials=workers)
+    say(f"{watched.describe()}; warming up")
+    rate = _warm_up(watched, warm, folder / "warm")
+    tokens = max(round(seconds / rate / 1.2 / _BATCH_TOKENS), 2) * _BATCH_TOKENS
+    say(f"{trials} trials of {tokens:,} tokens, about {seconds:.0f} s each")
+    space = _recipe_file(folder / "space.yaml", tokens=tokens, trials=trials)
+    watched.forget()
+    study = run_study(load_recipe(str(space)), watched, name="overhead", folder=folder / "overhead")
     failed = [trial.number for trial in study.trials if trial.state == "failed"]
-    assert not failed, f"trials {failed} failed: the measurement is of no use"
+    if failed:
+        raise AutonasError(f"trials {failed} failed: the measurement is of no use. Try again.")
     return _rows(watched, workers)
 
 
@@ -120,6 +130,9 @@ class _Watched:
     def capacity(self) -> int:
         return self._engine.capacity
 
+    def describe(self) -> str:
+        return self._engine.describe()
+
     def start(self, job: Job) -> None:
         self._begun[job.trial] = job, time.monotonic()
         self._engine.start(job)
@@ -133,8 +146,10 @@ class _Watched:
         return outcomes
 
     def close(self) -> None:
-        if self.spans and self.spans[0].job.study == "overhead":
-            self._engine.close()
+        """Nothing: a study closes its engine, and the next one wants its workers warm."""
+
+    def close_for_good(self) -> None:
+        self._engine.close()
 
     def forget(self) -> None:
         self.spans = []

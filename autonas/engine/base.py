@@ -37,6 +37,10 @@ class Engine(Protocol):
         """How many jobs run at once."""
         ...
 
+    def describe(self) -> str:
+        """What jobs run on, in a few words."""
+        ...
+
     def start(self, job: Job) -> None:
         """Take a job; returns at once. At most `capacity` jobs may be under way."""
         ...

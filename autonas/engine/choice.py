@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from autonas.engine.base import Engine, OnProgress
-from autonas.errors import RequestError
+from autonas.errors import DeviceError, RequestError
 
 ENGINES = ("ray", "inline")
 
@@ -24,6 +25,12 @@ class EngineSettings:
     gpus_per_worker: float | None = None  # None: 1 where jobs run on CUDA, else 0
 
 
+def check_device(name: str) -> None:
+    """See that `name` is that of a device to train on. Raises DeviceError."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise DeviceError(f"--device {name!r} cannot train; choose auto, cpu, cuda or cuda:N")
+
+
 def make_engine(
     settings: EngineSettings, on_progress: OnProgress | None = None, stop: Callable[[], bool] | None = None
 ) -> Engine:
@@ -32,6 +39,7 @@ def make_engine(
     Raises:
         RequestError: there is no engine of this name, or what it needs is not there.
     """
+    check_device(settings.device)
     if settings.name == "inline":
         if settings.workers not in (None, 1) or settings.ray_address is not None:
             raise RequestError("--engine inline has one worker, in this process; leave out --workers and --ray-address")

@@ -20,6 +20,9 @@ class InlineEngine:
         self._stop = stop
         self._job: Job | None = None
 
+    def describe(self) -> str:
+        return "1 worker, in this process"
+
     def start(self, job: Job) -> None:
         assert self._job is None, "the inline engine runs one job at a time"
         self._job = job

@@ -20,11 +20,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import autonas
 from autonas import machine
 from autonas.data.cache import building, cache_folder
 from autonas.engine.choice import EngineSettings
-from autonas.errors import DeviceError, RequestError, ResourceError
+from autonas.errors import DeviceError, ResourceError, resource_error
 from autonas.trial import Job
 
 # Tune's loggers would import torch into the driver, write each outcome three times and change the workers' folder; its
@@ -112,13 +111,12 @@ def worker_resources(settings: EngineSettings) -> dict[str, float]:
     return {"CPU": float(settings.threads), "GPU": gpus or 1.0}
 
 
-def count_workers(settings: EngineSettings) -> int:
-    """Workers that fit on the nodes that are alive; as many as the settings ask for, if they do.
+def count_workers(settings: EngineSettings, each: dict[str, float]) -> int:
+    """Workers that fit on the nodes that are alive, each taking `each`; as many as the settings ask for, if they do.
 
     Raises:
         ResourceError: those asked for do not fit, or not even one does.
     """
-    each = worker_resources(settings)
     fits = 0
     for node in ray.nodes():  # type: ignore[no-untyped-call]
         if node["Alive"]:
@@ -130,6 +128,12 @@ def count_workers(settings: EngineSettings) -> int:
             "--workers, fewer --threads, a smaller --gpus-per-worker, another --device, or a larger cluster."
         )
     return settings.workers or fits
+
+
+def free_workers(each: dict[str, float]) -> int:
+    """Workers for which there is room now, roughly: what is free on different nodes is taken as one."""
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    return min(int(free.get(name, 0.0) / amount + 1e-9) for name, amount in each.items())
 
 
 def _cluster() -> dict[str, float]:
@@ -151,29 +155,26 @@ def home_node() -> str:
 
 
 def mark_folder(folder: Path, key: str) -> None:
-    """Leave a mark in a folder, by which workers elsewhere see that they look at the same folder. Raises ResourceError."""
-    if len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / _MARK).write_text(key, encoding="ascii")
-        except OSError as error:
-            raise ResourceError(f"{folder}: cannot be written ({error.strerror}). Choose another --out.") from error
+    """Leave a mark in a folder, by which workers elsewhere see that they look at the same folder. Raises ResourceError.
+
+    Always: a node may join later.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).write_text(key, encoding="ascii")
+    except OSError as error:
+        raise resource_error(error, folder) from error
 
 
 # On the workers
 
 
-def placed(job: Job, home: str, key: str, version: str) -> Job:
+def placed(job: Job, home: str, key: str) -> Job:
     """The job as this node can do it: at home as it is, elsewhere with its data brought here once and mapped from there.
 
     Raises:
-        RequestError: another version of autonas is installed here.
-        ResourceError: the study's folder is not to be seen from here.
+        ResourceError: the study's folder is not to be seen from here, or this node's cache cannot be written.
     """
-    if version != autonas.__version__:
-        raise RequestError(
-            f"the node {_address()} has autonas {autonas.__version__} and the controller {version}; install one version on all"
-        )
     if home_node() == home:
         return job
     _check_shared(Path(job.folder), key)

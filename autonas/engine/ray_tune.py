@@ -32,10 +32,10 @@ from ray.tune.search import Searcher
 import autonas
 from autonas.engine.base import OnProgress
 from autonas.engine.choice import EngineSettings
-from autonas.engine.ray_cluster import connect, count_workers, home_node, mark_folder, placed, worker_resources
+from autonas.engine.ray_cluster import connect, count_workers, free_workers, home_node, mark_folder, placed, worker_resources
 from autonas.engine.task import Report, Task, failed
-from autonas.errors import ClusterError, ResourceError
-from autonas.trial import Failure, Job, Outcome, from_json, to_json
+from autonas.errors import ClusterError, RequestError, ResourceError
+from autonas.trial import Failure, Job, Outcome, to_json
 
 STEP_S = 1.0  # of a worker's answers; Ctrl-C waits no longer than this
 _CLOSE_S = 10.0
@@ -91,6 +91,7 @@ class RayEngine:
         self._owns_ray = False
         self._folder: Path | None = None
         self._connected = False
+        self._each: dict[str, float] = {}  # what one worker takes
         self._workers = 0
         self._counted_at = float("-inf")
         self._marked: set[str] = set()
@@ -101,12 +102,19 @@ class RayEngine:
         self._connect()
         if time.monotonic() - self._counted_at >= _RECOUNT_S:
             try:
-                self._workers = count_workers(self._settings)
+                self._workers = count_workers(self._settings, self._each)
             except ResourceError:
                 # A node has gone. Jobs wait for one to come back; those that were on it come back as lost.
                 self._workers = max(self._workers, 1)
+            except Exception as error:
+                raise ClusterError(f"Ray does not answer any more ({error}). What was finished is kept.") from error
             self._counted_at = time.monotonic()
         return self._workers
+
+    def describe(self) -> str:
+        workers = f"{self.capacity} {'worker' if self.capacity == 1 else 'workers'} on Ray"
+        free = free_workers(self._each)
+        return workers if free >= self.capacity else f"{workers}, {self.capacity - free} of which wait for others to end"
 
     def start(self, job: Job) -> None:
         self._connect()
@@ -130,6 +138,8 @@ class RayEngine:
                 continue
             if isinstance(event, _Lost):
                 return [failed(event.job, event.failure)]
+            if isinstance(event, RequestError):
+                raise event
             if isinstance(event, Exception):
                 what = str(event).strip().partition("\n")[0] or type(event).__name__
                 raise ClusterError(f"Ray has stopped working ({what}). What was finished is kept.") from event
@@ -168,7 +178,8 @@ class RayEngine:
         self._owns_ray = connect(self._settings)
         _EXCHANGES[self._key] = self._exchange
         try:
-            self._workers = count_workers(self._settings)
+            self._each = worker_resources(self._settings)
+            self._workers = count_workers(self._settings, self._each)
         except BaseException:
             self.close()
             raise
@@ -179,7 +190,7 @@ class RayEngine:
     def _run_tune(self) -> None:
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="autonas-tune-"))
-            resources = {name.lower(): amount for name, amount in worker_resources(self._settings).items()}
+            resources = {name.lower(): amount for name, amount in self._each.items()}
             tuner = tune.Tuner(
                 tune.with_resources(_Worker, resources),
                 param_space={"home": home_node(), "key": self._key, "version": autonas.__version__},
@@ -311,7 +322,7 @@ class _Inbox(tune.Callback):
         with exchange.changed:
             job = exchange.under_way.pop(trial.trial_id, None)
         if job is not None:
-            exchange.events.put(_Lost(job, _why_lost(trial)))
+            exchange.events.put(_why_lost(trial, job))
 
 
 # On the workers
@@ -330,8 +341,7 @@ class _Worker(tune.Trainable):
 
     def _take(self, config: dict[str, Any]) -> None:
         self._give_up()
-        job = from_json(Job, json.loads(config["job"]))
-        self._task = Task(job, lambda job: placed(job, config["home"], config["key"], config["version"]))
+        self._task = Task(config["job"], config["version"], lambda job: placed(job, config["home"], config["key"]))
 
     def step(self) -> dict[str, Any]:
         assert self._task is not None
@@ -361,14 +371,16 @@ def _absolute(job: Job) -> Job:
     return dataclasses.replace(job, folder=str(Path(job.folder).resolve()), data=data, evaluation=evaluation, latency=latency)
 
 
-def _why_lost(trial: Trial) -> Failure:
-    """What Tune wrote down of a trial whose worker is gone."""
+def _why_lost(trial: Trial, job: Job) -> _Lost | RequestError:
+    """What Tune wrote down of a trial whose worker is gone; a worker that could not even begin is nobody's job's fault."""
     try:
         text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
     except (OSError, TypeError):
         text = ""
-    if "OutOfMemory" in text or "out of memory" in text.lower():
-        return Failure(kind="out_of_memory", message="its worker was killed for want of memory")
     told = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Failure #")]
+    if "Traceback (most recent call last)" in text or "creation task" in text:
+        return RequestError(f"a Ray worker cannot start ({told[-1][:300]}); is the same autonas installed on every node?")
+    if "OutOfMemory" in text or "out of memory" in text.lower():
+        return _Lost(job, Failure(kind="out_of_memory", message="its worker was killed for want of memory"))
     found = f" ({told[0][:200]})" if told else ""
-    return Failure(kind="preempted", message=f"its worker has gone: the process or its node was killed{found}")
+    return _Lost(job, Failure(kind="preempted", message=f"its worker has gone: the process or its node was killed{found}"))

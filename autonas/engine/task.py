@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import autonas
 from autonas import errors
 from autonas.engine.base import JobProgress
-from autonas.errors import RequestError, TrialFailure
+from autonas.errors import InfeasibleArch, RequestError, TrialFailure, resource_error
 from autonas.trial import Failure, Job, Outcome, from_json, to_json
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Report:
 
     progress: JobProgress | None = None
     outcome: Outcome | None = None
-    refusal: tuple[str, str] | None = None  # the class and the message of a RequestError
+    refusal: tuple[str, str, str] | None = None  # of a RequestError: its class, its message, an InfeasibleArch's rule
 
     def dumps(self) -> str:
         return json.dumps(to_json(self))
@@ -39,23 +40,23 @@ class Report:
     def error(self) -> RequestError:
         """The refusal as the exception that it was."""
         assert self.refusal is not None
-        name, message = self.refusal
-        if name == errors.InfeasibleArch.__name__:
-            return errors.InfeasibleArch("job", message)
+        name, message, rule = self.refusal
+        if name == InfeasibleArch.__name__:
+            return InfeasibleArch(rule, message)
         kind = getattr(errors, name, RequestError)
         return kind(message) if issubclass(kind, RequestError) else RequestError(message)
 
 
 class Task:
-    """Runs `job` at once; `prepare` makes the job one of this machine, within the thread."""
+    """Runs a job at once, given as JSON by a controller of `version`; `place` makes it one of this machine, in the thread."""
 
-    def __init__(self, job: Job, prepare: Callable[[Job], Job] = lambda job: job) -> None:
-        self._job, self._prepare = job, prepare
+    def __init__(self, job: str, version: str, place: Callable[[Job], Job] = lambda job: job) -> None:
+        self._text, self._version, self._place = job, version, place
         self._changed = threading.Condition()
         self._latest: JobProgress | None = None
         self._end: Report | None = None
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name=job.name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="job", daemon=True)
         self._thread.start()
 
     def report(self, timeout_s: float) -> Report:
@@ -77,19 +78,32 @@ class Task:
             self._changed.notify_all()
 
     def _ended(self) -> Report:
-        # Here, not above: the controller imports this module for its records, and must not import torch with the worker.
-        from autonas.worker import run_job
-
+        """How the job ended. It comes back whatever happens: the study would wait for it for ever."""
+        job: Job | None = None
         try:
-            outcome = run_job(self._prepare(self._job), on_progress=self._note, stop=lambda: self._stopped)
+            if self._version != autonas.__version__:
+                found = f"autonas {autonas.__version__} where the controller has {self._version}"
+                raise RequestError(f"a worker has {found}; install one version on all nodes")
+            job = from_json(Job, json.loads(self._text))
+            # Here, not above: the controller imports this module for its records, and must not import torch with the worker.
+            from autonas.worker import run_job
+
+            outcome = run_job(self._place(job), on_progress=self._note, stop=lambda: self._stopped)
             return Report(outcome=outcome)
         except RequestError as error:
-            return Report(refusal=(type(error).__name__, str(error)))
+            return _refused(error)
+        except ImportError as error:
+            return _refused(RequestError(f"a worker cannot run jobs ({error}); install autonas with torch on every node"))
+        except OSError as error:
+            return _refused(resource_error(error, error.filename or "a worker's files"))
         except TrialFailure as failure:
-            return Report(outcome=failed(self._job, Failure(kind=failure.kind, message=str(failure))))
-        except Exception as error:  # noqa: BLE001 — whatever it is, the job must come back
+            assert job is not None
+            return Report(outcome=failed(job, Failure(kind=failure.kind, message=str(failure))))
+        except BaseException as error:  # noqa: BLE001 — panics of compiled libraries too
             message = f"{type(error).__name__}: {error}"
-            return Report(outcome=failed(self._job, Failure(kind="error", message=message)))
+            if job is None:
+                return _refused(RequestError(f"a worker cannot read its job ({message})"))
+            return Report(outcome=failed(job, Failure(kind="error", message=message)))
 
     def _note(self, job: Job, progress: Progress) -> None:
         self._latest = JobProgress(
@@ -99,6 +113,11 @@ class Task:
             loss=progress.loss,
             tokens_per_s=progress.tokens_per_s,
         )
+
+
+def _refused(error: RequestError) -> Report:
+    rule = error.rule if isinstance(error, InfeasibleArch) else ""
+    return Report(refusal=(type(error).__name__, str(error), rule))
 
 
 def failed(job: Job, failure: Failure) -> Outcome:

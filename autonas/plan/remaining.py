@@ -28,6 +28,7 @@ def remaining_seconds(
     typical = _typical_spec(recipe)
     waiting = sum(t.state == "live" and t.repeat_of is None and not t.rungs for t in study.trials)
     total, arriving = 0.0, waiting + max((search.trials if trials is None else trials) - begun(study), 0)
+    coming = arriving > 0
     for rung in range(len(policy.rungs)):
         budget, before = policy.budget(rung), policy.budget(rung - 1).tokens if rung else 0
         total += arriving * fitted.seconds(typical, budget.tokens - before + budget.cooldown_tokens)
@@ -40,8 +41,9 @@ def remaining_seconds(
         repeats = max(search.repeats - sum(t.repeat_of is not None and bool(t.rungs) for t in study.trials), 0)
     budgets = [policy.budget(rung) for rung in range(len(policy.rungs))]
     each = budgets[-1].tokens + sum(budget.cooldown_tokens for budget in budgets)
+    longest = fitted.seconds(typical, each) if coming else 0.0  # one trial's rungs follow each other
     workers = int((study.attributes.get("environment") or {}).get("workers", 1))
-    return total / workers + math.ceil(repeats / workers) * fitted.seconds(typical, each)
+    return max(total / workers, longest) + math.ceil(repeats / workers) * fitted.seconds(typical, each)
 
 
 def _typical_spec(recipe: Recipe) -> ArchSpec:

@@ -113,9 +113,12 @@ class Policy:
             step = self._advance(study, live, more_to_come=busy)
             if step is not None:
                 return step
-        if running:
+        if any(study.trials[number].repeat_of is None for number in running):
             return Wait()
+        # Which come next does not depend on how the ones before have ended, so they may run side by side.
         step = self._repeat(study)
+        if running and (isinstance(step, Finish) or not accepting):
+            return Wait()
         unfinished = isinstance(step, Propose) or begun(study) < self._settings.trials
         return step if accepting or not unfinished else Finish(reason="time is up")
 

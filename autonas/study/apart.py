@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
-from autonas.errors import InfeasibleArch
+from autonas.errors import ClusterError, InfeasibleArch
 from autonas.policy import calibration
 from autonas.study.files import trial_folder
 from autonas.trial import Budget, Job, Outcome, Score, TrainingSettings, to_json
@@ -52,12 +52,16 @@ def measure_latency(search: Search, spec: ArchSpec, number: int) -> dict[str, Sc
 
     Raises:
         InfeasibleArch: it cannot be measured.
+        ClusterError: its worker was lost again and again.
     """
     budget = Budget(rung=0, tokens=0, cooldown_tokens=0)
     outcomes: list[Outcome] = []
     job = search.job("latency", _LATENCY_TRIAL + number, spec, budget, objectives=("latency",))
     run_apart(search, [job], lambda _, outcome: outcomes.append(outcome))
     (outcome,) = outcomes
+    if outcome.failure is not None and outcome.failure.kind == "preempted":
+        # No fault of the architecture, which would be told infeasible for ever.
+        raise ClusterError(f"a latency could not be measured: {outcome.failure.message}. Go on with --resume.")
     if outcome.failure is not None:
         raise InfeasibleArch("latency", f"its latency could not be measured: {outcome.failure.message}")
     return dict(outcome.scores)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from autonas.data.dataset import Dataset, prepare
 from autonas.engine.base import Engine
+from autonas.engine.choice import check_device
 from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError
-from autonas.ledger import Ledger, is_running, study_lease
+from autonas.ledger import JOURNAL, Ledger, is_running, study_lease
 from autonas.plan import data_notes
 from autonas.recipe import Recipe, difference
 from autonas.study import files
@@ -51,14 +50,15 @@ def run_study(
                 f"training.schedule is {recipe.training.schedule}, which has no stable trunk to go on from: "
                 "a search needs wsd; cosine is for `autonas train`."
             )
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-            raise DeviceError(f"--device {device!r} cannot train; choose auto, cpu, cuda or cuda:N")
+        check_device(device)
         with contextlib.closing(engine), contextlib.ExitStack() as stack:
+            if not resume:
+                _check_unused(name, folder, storage)
             if resume:
                 ledger = stack.enter_context(contextlib.closing(Ledger.open(name, folder, storage)))
                 recipe = _resumed_recipe(ledger, recipe)
             # Now, since workers that cannot be had should be known before a corpus is built.
-            watcher.say(f"{engine.capacity} {'worker' if engine.capacity == 1 else 'workers'} ({engine.name})")
+            watcher.say(engine.describe())
             # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
             watcher.say("preparing the corpus")
             dataset = prepare(recipe.corpus, recipe.tokenizer, say=watcher.say)
@@ -77,7 +77,7 @@ def run_study(
             except (DeviceError, RecipeError, InfeasibleArch):
                 if not resume and study.is_blank():
                     ledger.discard()
-                    shutil.rmtree(folder, ignore_errors=True)
+                    files.remove(folder)
                 raise
             return ledger.read()
 
@@ -87,6 +87,17 @@ def with_vocabulary(recipe: Recipe, dataset: Dataset) -> Recipe:
     if recipe.space.vocab_size == dataset.vocab_size:
         return recipe
     return dataclasses.replace(recipe, space=dataclasses.replace(recipe.space, vocab_size=dataset.vocab_size))
+
+
+def _check_unused(name: str, folder: Path, storage: str | None) -> None:
+    """See that the folder is no other study's: a new one clears away what lies there. Raises StudyError."""
+    if storage is not None and (folder / JOURNAL).exists():
+        raise StudyError(f"{folder} is the folder of a study with a ledger of its own. Give another --study name or --out.")
+    if storage is None and not (folder / JOURNAL).exists() and (folder / "recipe.yaml").exists():
+        raise StudyError(
+            f"{folder} is the folder of a study {name!r} whose ledger is in another storage, or was deleted. Give --storage "
+            "and --resume to go on with it, remove the folder, or give another --study name."
+        )
 
 
 def _resumed_recipe(ledger: Ledger, recipe: Recipe) -> Recipe:

@@ -24,6 +24,16 @@ def clear(folder: Path) -> None:
     (folder / _CANCEL).unlink(missing_ok=True)
 
 
+def remove(folder: Path) -> None:
+    """Remove what a study has written in the folder, and the folder if nothing else is in it: full runs stay."""
+    clear(folder)
+    for name in ("recipe.yaml", "environment.json"):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= {"lease"}:
+            shutil.rmtree(folder)
+
+
 def write_provenance(folder: Path, recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
     """Make the folder, with the resolved recipe and what it runs on.
 
@@ -38,16 +48,6 @@ def write_provenance(folder: Path, recipe: Mapping[str, Any], environment: Mappi
         (folder / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise resource_error(error, error.filename or folder) from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write one record, whole or not at all. Raises ResourceError."""
-    try:
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise resource_error(error, path) from error
 
 
 def trial_folder(folder: Path, number: int) -> Path:

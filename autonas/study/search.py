@@ -15,13 +15,14 @@ from autonas.arch import ArchSpec
 from autonas.checkpoints import clean_checkpoints
 from autonas.data.dataset import Dataset
 from autonas.engine.base import Engine
-from autonas.errors import FailureKind, InfeasibleArch
+from autonas.errors import RETRIED, InfeasibleArch
 from autonas.ledger import Ledger
 from autonas.objective import OBJECTIVES
 from autonas.plan import remaining_seconds
 from autonas.policy import sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
 from autonas.recipe import Recipe
+from autonas.run_folder import write_json
 from autonas.space.limits import MEASURED
 from autonas.study import files
 from autonas.study.apart import calibrate, measure_latency
@@ -29,8 +30,6 @@ from autonas.study.clock import Clock
 from autonas.trial import Budget, Failure, Job, Outcome, Score, StudyRecord, TrialRecord, to_json
 
 CANCELLED = "cancelled"
-# The others (nan, diverged, leak, timeout) would end the same way again.
-RETRIED: frozenset[FailureKind] = frozenset({"preempted", "out_of_memory", "error"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +204,7 @@ class Search:
 
     def _start(self, job: Job) -> None:
         self.running[job.trial] = job
-        files.write_json(self.folder / "jobs" / f"{job.name}.json", to_json(job))
+        write_json(self.folder / "jobs" / f"{job.name}.json", to_json(job))
         self.engine.start(job)
 
     def _repeat_index(self, trial: TrialRecord) -> int:
@@ -229,7 +228,7 @@ class Search:
         if job is None or job.attempt != outcome.attempt:
             return  # of an attempt that was given up
         del self.running[outcome.trial]
-        files.write_json(self.folder / "outcomes" / f"{job.name}.json", to_json(outcome))
+        write_json(self.folder / "outcomes" / f"{job.name}.json", to_json(outcome))
         failure = outcome.failure
         if failure is None:
             self.ledger.finish_rung(outcome)

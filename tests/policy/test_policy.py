@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -163,6 +164,24 @@ def test_a_retried_trial_is_one_of_the_budget_and_is_judged_like_any_other() -> 
     assert begun(study.record) == 14
     scored = [standing.trial for standing in study.policy.standings(study.record, 0)]
     assert again.number in scored and first.number not in scored and len(scored) == 14
+
+
+def test_repeats_run_side_by_side_and_are_the_same_ones_on_any_number_of_workers() -> None:
+    settings = dataclasses.replace(SETTINGS, repeats=3)
+    repeated, most = [], 0
+    for workers in (1, 4):
+        study = VirtualStudy(settings, workers=workers, order=workers)
+
+        def finish_one(study: VirtualStudy = study, original: Callable[[], None] = study.finish_one) -> None:
+            nonlocal most
+            most = max(most, sum(study.trials[number].repeat_of is not None for number in study.running))
+            original()
+
+        study.finish_one = finish_one  # type: ignore[method-assign]
+        study.play()
+        repeated.append(len({trial.repeat_of for trial in study.trials if trial.repeat_of is not None}))
+    assert repeated == [3, 3]
+    assert most == 3
 
 
 def test_a_declared_repeat_that_failed_and_was_retried_is_one_repeat() -> None:

@@ -365,6 +365,9 @@ class Losing:
     name = "losing"
     capacity = 1
 
+    def describe(self) -> str:
+        return "1 worker that is lost now and then"
+
     def __init__(self, times: int, kind: Any = "preempted") -> None:
         self.left, self.kind = times, kind
         self.attempts: list[int] = []
