@@ -23,6 +23,8 @@ from typing import Literal, get_args
 
 FailureKind = Literal["nan", "diverged", "out_of_memory", "timeout", "preempted", "leak", "error"]
 FAILURE_KINDS: tuple[FailureKind, ...] = get_args(FailureKind)
+# What may end better another time. The others (nan, diverged, leak, timeout) would end the same way again.
+RETRIED: frozenset[FailureKind] = frozenset({"preempted", "out_of_memory", "error"})
 
 
 class AutonasError(Exception):

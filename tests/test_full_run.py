@@ -222,7 +222,7 @@ def test_a_superseded_attempt_stops_and_writes_nothing_more(dataset: Dataset, tm
             kept.append(last.read_bytes())
             (last.parent / "attempt").write_text("2\n")
 
-    with pytest.raises(TrialFailure, match="superseded by attempt 2"):
+    with pytest.raises(StudyError, match="superseded by attempt 2: another process has taken over"):
         run_job(job, on_progress=supersede)
     assert last.read_bytes() == kept[0]
     assert run_job(dataclasses.replace(job, attempt=2)).ok

@@ -10,7 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from autonas.errors import TrialFailure, resource_error
+from autonas.errors import StudyError, resource_error
 
 _NAME = "attempt"
 
@@ -19,7 +19,7 @@ def claim_attempt(folder: Path, attempt: int) -> None:
     """Make `folder` that of `attempt`; earlier ones will stop when they next look.
 
     Raises:
-        TrialFailure: "preempted": a later attempt has claimed it already.
+        StudyError: a later attempt has claimed it already.
         ResourceError: it cannot be written.
     """
     try:
@@ -36,10 +36,13 @@ def check_attempt(folder: Path, attempt: int) -> None:
     """See that no later attempt has claimed `folder`.
 
     Raises:
-        TrialFailure: "preempted": one has.
+        StudyError: one has. Unlike a worker that was lost, this is never to be tried again: somebody else is at it.
     """
     latest = None
     with contextlib.suppress(OSError, ValueError):
         latest = int((folder / _NAME).read_text(encoding="ascii"))
     if latest is not None and latest > attempt:
-        raise TrialFailure("preempted", f"attempt {attempt} was superseded by attempt {latest}")
+        raise StudyError(
+            f"{folder}: attempt {attempt} was superseded by attempt {latest}: another process has taken over. "
+            "Leave it to that one, or stop it and go on here with --resume."
+        )
