@@ -31,6 +31,11 @@ def check_device(name: str) -> None:
         raise DeviceError(f"--device {name!r} cannot train; choose auto, cpu, cuda or cuda:N")
 
 
+def fitting(has: float, each: float) -> int:
+    """How many workers that take `each` of a resource fit into `has` of it; parts of a GPU do not add up across GPUs."""
+    return int(has // each) if each >= 1 else int(has) * int(1 / each + 1e-9)
+
+
 def make_engine(
     settings: EngineSettings, on_progress: OnProgress | None = None, stop: Callable[[], bool] | None = None
 ) -> Engine:

@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autonas import machine
 from autonas.data.cache import building, cache_folder
-from autonas.engine.choice import EngineSettings
+from autonas.engine.choice import EngineSettings, fitting
 from autonas.errors import DeviceError, ResourceError, resource_error
 from autonas.trial import Job
 
@@ -120,7 +120,7 @@ def count_workers(settings: EngineSettings, each: dict[str, float]) -> int:
     fits = 0
     for node in ray.nodes():  # type: ignore[no-untyped-call]
         if node["Alive"]:
-            fits += min(_times(node["Resources"].get(name, 0.0), amount) for name, amount in each.items())
+            fits += min(fitting(node["Resources"].get(name, 0.0), amount) for name, amount in each.items())
     wanted = settings.workers or 1
     if fits < wanted:
         raise ResourceError(
@@ -138,11 +138,6 @@ def free_workers(each: dict[str, float]) -> int:
 
 def _cluster() -> dict[str, float]:
     return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
-
-
-def _times(has: float, each: float) -> int:
-    """How many workers that take `each` fit into `has`; parts of a GPU do not add up across GPUs."""
-    return int(has // each) if each >= 1 else int(has) * int(1 / each + 1e-9)
 
 
 def _listed(resources: dict[str, float]) -> str:
