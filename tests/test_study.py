@@ -534,10 +534,11 @@ def test_a_new_study_clears_away_nothing_of_another_one(search: Search, tmp_path
     with pytest.raises(StudyError, match="a study with a ledger of its own"):
         search(changes=changes, storage=f"sqlite:///{tmp_path}/other.db")
     assert sorted(path for path in folder.rglob("*") if path.is_file()) == before
-    (folder / "ledger.journal").unlink()
+    url = f"sqlite:///{tmp_path}/other.db"
+    search("elsewhere", changes=changes, storage=url)
     with pytest.raises(StudyError, match="remove the folder"):
-        search(changes=changes)
-    assert (folder / "recipe.yaml").exists()
+        search("elsewhere", changes=changes)
+    assert begun(search("elsewhere", changes=changes, storage=url, resume=True)) == 1
 
 
 def test_a_study_that_could_not_begin_leaves_full_runs_alone(search: Search, tmp_path: Path) -> None:

@@ -93,10 +93,10 @@ def _check_unused(name: str, folder: Path, storage: str | None) -> None:
     """See that the folder is no other study's: a new one clears away what lies there. Raises StudyError."""
     if storage is not None and (folder / JOURNAL).exists():
         raise StudyError(f"{folder} is the folder of a study with a ledger of its own. Give another --study name or --out.")
-    if storage is None and not (folder / JOURNAL).exists() and (folder / "recipe.yaml").exists():
+    if storage is None and files.ledger_is_elsewhere(folder):
         raise StudyError(
-            f"{folder} is the folder of a study {name!r} whose ledger is in another storage, or was deleted. Give --storage "
-            "and --resume to go on with it, remove the folder, or give another --study name."
+            f"{folder} is the folder of a study {name!r} whose ledger is in another storage. Give --storage and --resume to go "
+            "on with it, remove the folder, or give another --study name."
         )
 
 

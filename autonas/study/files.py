@@ -15,6 +15,7 @@ from autonas.errors import resource_error
 
 _PARTS = ("jobs", "outcomes", "checkpoints", "metrics")
 _CANCEL = "cancel"
+EMBEDDED, ELSEWHERE = "embedded", "in another storage"
 
 
 def clear(folder: Path) -> None:
@@ -48,6 +49,14 @@ def write_provenance(folder: Path, recipe: Mapping[str, Any], environment: Mappi
         (folder / "environment.json").write_text(json.dumps(environment, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise resource_error(error, error.filename or folder) from error
+
+
+def ledger_is_elsewhere(folder: Path) -> bool:
+    """Whether the folder says that it is of a study whose ledger is in another storage."""
+    try:
+        return bool(json.loads((folder / "environment.json").read_text(encoding="utf-8")).get("ledger") == ELSEWHERE)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def trial_folder(folder: Path, number: int) -> Path:

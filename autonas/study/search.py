@@ -16,7 +16,7 @@ from autonas.checkpoints import clean_checkpoints
 from autonas.data.dataset import Dataset
 from autonas.engine.base import Engine
 from autonas.errors import RETRIED, InfeasibleArch
-from autonas.ledger import Ledger
+from autonas.ledger import JOURNAL, Ledger
 from autonas.objective import OBJECTIVES
 from autonas.plan import remaining_seconds
 from autonas.policy import sampler
@@ -83,7 +83,8 @@ class Search:
         }
         for key, value in facts.items():
             self.ledger.set_attribute(key, value)
-        stamped = {**environment, "data_fingerprint": self.dataset.fingerprint}
+        ledger = files.EMBEDDED if (self.folder / JOURNAL).exists() else files.ELSEWHERE
+        stamped = {**environment, "data_fingerprint": self.dataset.fingerprint, "ledger": ledger}
         files.write_provenance(self.folder, self.recipe.resolved, stamped)
 
     def is_blank(self) -> bool:
