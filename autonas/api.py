@@ -11,16 +11,17 @@ from autonas.arch import ArchSpec
 from autonas.engine.base import JobProgress, OnProgress
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.errors import RequestError, StudyError
-from autonas.ledger import Ledger
+from autonas.ledger import Ledger, is_running
 from autonas.machine import resolve_threads
-from autonas.promotion.promote import Promotion, carry_out, plan_promotion, preference, resumed_job, unfinished_run
-from autonas.promotion.promote import record as record_promotion
+from autonas.promotion.execution import cancel_runs, carry_out, check_room, claimed, resuming
+from autonas.promotion.execution import record as record_promotion
+from autonas.promotion.promote import Promotion, plan_promotion, preference, resumed_job, unfinished_run
 from autonas.recipe import Recipe, load_recipe
 from autonas.reporting.front import front_json
-from autonas.run_folder import check_claim, run_state, run_tokens
+from autonas.run_folder import run_state, run_tokens
 from autonas.study import CANCELLED, Watcher, cancel_study, run_study
 from autonas.study.files import cancel_requested
-from autonas.trial import StudyRecord
+from autonas.trial import Job, StudyRecord
 
 if TYPE_CHECKING:
     from autonas.full_run import LoadedRun
@@ -59,6 +60,8 @@ def search(
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
     """
+    if retry_failed and not resume:
+        raise RequestError("--retry-failed tries again what has failed in a study that exists; give --resume with it")
     overrides = (trials, max_hours, sampler, seed)
     if isinstance(space, Recipe) and any(value is not None for value in overrides):
         raise RequestError("search: a Recipe has its trials, max_hours, sampler and seed; give them to load_recipe")
@@ -120,13 +123,31 @@ def read_study(name: str, *, storage: str | None = None, out: str | Path = TRIAL
         return ledger.read()
 
 
-def cancel(name: str, *, storage: str | None = None, out: str | Path = TRIALS) -> StudyRecord:
+def cancel(
+    name: str,
+    *,
+    storage: str | None = None,
+    out: str | Path = TRIALS,
+    say: Callable[[str], None] = lambda text: None,
+) -> StudyRecord:
     """Stop a study that runs, wherever it does, or close one that was interrupted; returns it as it is then.
 
+    Its promotions that are at work on this machine are stopped too; `say` tells which, and how to go on with them.
+
     Raises:
-        StudyError: there is none of this name, it has ended, or it does not stop within a minute.
+        StudyError: there is none of this name, it has ended and is not being promoted, or it does not stop within a minute.
     """
-    return cancel_study(name, study_folder(name, out), storage)
+    folder = study_folder(name, out)
+    study = read_study(name, storage=storage, out=out)
+    stopped = cancel_runs(study, folder)
+    for run in stopped:
+        if run_state(run) == "ended":
+            say(f"the run in {run} had ended before it could be stopped")
+        else:
+            say(f"the run in {run} was stopped; go on with it: {resuming(name, run)}")
+    if stopped and study.attributes.get("closed") is not None and not is_running(name, folder):
+        return study
+    return cancel_study(name, folder, storage)
 
 
 def front(name: str, *, storage: str | None = None, out: str | Path = TRIALS) -> list[dict[str, Any]]:
@@ -204,46 +225,68 @@ def promote(
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
         TrialFailure: the run ended badly (it diverged, there was no memory); its last checkpoint is kept.
     """
-    engine = engine or EngineSettings()
-    record = read_study(study, storage=storage, out=out)
-    folder = study_folder(study, out)
+    where: dict[str, Any] = {"storage": storage, "out": out, "engine": engine or EngineSettings(), "say": say}
     if resume:
         if select is not None or limits or weights:
             raise StudyError("--resume goes on with a run as it was begun: leave out --select, --limit and --weight")
-        job = resumed_job(
-            record,
-            unfinished_run(folder) if run is None else Path(run),
-            steps=steps,
-            trial=trial,
-            device=engine.device,
-            threads=resolve_threads(engine.threads),
-            say=say,
-        )
-        say(f"going on with {job.folder}")
-    else:
-        promotion = propose_promotion(
-            study,
-            trial=trial,
-            select=select,
-            limits=limits,
-            weights=weights,
-            steps=steps,
-            storage=storage,
-            out=out,
-            run=run,
-            engine=engine,
-            say=say,
-        )
-        job = promotion.job
-        check_claim(job, resume=False)
-        say(promotion.describe())
-        if not record_promotion(promotion, folder, storage):
-            say(f"the study {study!r} is at work in another process: the promotion is noted in {promotion.folder} alone")
-    retries = Recipe.from_resolved(record.recipe).search.retries
-    total = run_tokens(job)
-    with contextlib.closing(make_engine(engine, lambda progress: on_progress(progress, total))) as runner:
+        job = _unfinished_job(study, trial=trial, steps=steps, run=run, **where)
+        return _in_full(study, job, None, on_progress=on_progress, **where)
+    promotion = propose_promotion(
+        study, trial=trial, select=select, limits=limits, weights=weights, steps=steps, run=run, **where
+    )
+    return _in_full(study, promotion.job, promotion, on_progress=on_progress, **where)
+
+
+def _unfinished_job(
+    study: str,
+    *,
+    trial: int | None,
+    steps: int | None,
+    run: str | Path | None,
+    storage: str | None,
+    out: str | Path,
+    engine: EngineSettings,
+    say: Callable[[str], None],
+) -> Job:
+    """The job of a promotion that was interrupted: of the one in `run`, or of the only one."""
+    return resumed_job(
+        read_study(study, storage=storage, out=out),
+        unfinished_run(study_folder(study, out)) if run is None else Path(run),
+        steps=steps,
+        trial=trial,
+        device=engine.device,
+        threads=resolve_threads(engine.threads),
+        say=say,
+    )
+
+
+def _in_full(
+    study: str,
+    job: Job,
+    promotion: Promotion | None,
+    *,
+    storage: str | None,
+    out: str | Path,
+    engine: EngineSettings,
+    say: Callable[[str], None],
+    on_progress: Callable[[JobProgress, int], None],
+) -> Path:
+    """Carry out a promotion's job, a new one's or (without `promotion`) one to be gone on with; returns the run's folder."""
+    retries = Recipe.from_resolved(read_study(study, storage=storage, out=out).recipe).search.retries
+    folder, total = Path(job.folder), run_tokens(job)
+    with contextlib.ExitStack() as stack:
+        job = stack.enter_context(claimed(job, resume=promotion is None))
+        runner = make_engine(engine, lambda step: on_progress(step, total), stop=lambda: cancel_requested(folder))
+        stack.enter_context(contextlib.closing(runner))
+        check_room(runner, job, say)  # now, since a promotion that cannot begin is not one to be remembered
+        if promotion is None:
+            say(f"going on with {folder}")
+        else:
+            say(promotion.describe())
+            if not record_promotion(promotion, study_folder(study, out), storage):
+                say(f"the study {study!r} is at work in another process: the promotion is noted in {folder} alone")
         carry_out(job, runner, retries=retries, say=say)
-    return Path(job.folder)
+    return folder
 
 
 def promote_winner(

@@ -13,9 +13,13 @@ from typing import Any, Literal
 
 from autonas.arch import ArchSpec
 from autonas.errors import StudyError, resource_error
+from autonas.training.attempts import check_attempt
 from autonas.trial import Budget, Job, TrainingSettings, from_json, to_json
 
 CURVE_LINES = 2000  # of a whole run
+NUM_PROBES = 20  # evaluations on the way
+# Tokens of a probe, as a share of the run's. A forward pass is a third of a training step: 20 of them cost 1 % of the run.
+PROBE_SHARE = 0.0015
 _NAMES_SHOWN = 5
 
 
@@ -147,11 +151,16 @@ class RunLog:
     """metrics.jsonl: some 2,000 lines of training, each the mean loss of a stretch of tokens, and some of validation.
 
     Stretches end at fixed token counts, so that a resumed run writes the lines of the whole one. Lines beyond `tokens`, where
-    the run goes on, are dropped, and so is one torn by a crash.
+    the run goes on, are dropped, and so is one torn by a crash. Only `attempt` may write, by default the one that has the run.
+
+    Raises:
+        StudyError: a later attempt has the run. From every line.
     """
 
-    def __init__(self, path: Path, tokens: int, stretch: int) -> None:
+    def __init__(self, path: Path, tokens: int, stretch: int, attempt: int | None = None) -> None:
         self._path = path
+        self._attempt = next_attempt(path.parent) - 1 if attempt is None else attempt
+        self._check()
         self._stretch = stretch
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         kept = [line for line in lines if _is_of_the_past(line, tokens)]
@@ -171,9 +180,13 @@ class RunLog:
 
     def write(self, point: Mapping[str, Any]) -> None:
         """One line; `tokens` says where in the run."""
+        self._check()
         self._points.append(dict(point))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
+
+    def _check(self) -> None:
+        check_attempt(self._path.parent / "checkpoints", self._attempt)
 
     def curve(self, num_points: int) -> tuple[tuple[int, float], ...]:
         """(tokens, training loss), thinned to at most `num_points`, the last one kept."""

@@ -247,6 +247,11 @@ WRONG = {
     "storage down": (["front", "s", "--storage", "sqlite:////nowhere/x.db"], "nowhere"),
     "device": (["search", "--space", "small.yaml", "--study", "d", "--device", "toaster"], "toaster"),
     "no cuda": (["train", "--spec", "arch.yaml", "--space", "small.yaml", "--steps", "1", "--device", "cuda:99"], "cuda"),
+    "retrying nothing": (["search", "--space", "small.yaml", "--study", "r", "--retry-failed"], "give --resume with it"),
+    "spec of another tokenizer": (
+        ["train", "--spec", "vocabulary.yaml", "--space", "small.yaml", "--steps", "1", "--out", "vocabulary"],
+        "vocabulary.yaml: vocab_size is 999 and the tokenizer of small.yaml has 300 entries",
+    ),
     "unknown study": (["front", "nothing"], "no study"),
     "unknown report": (["report", "nothing"], "no study"),
     "unknown spec": (["train", "--spec", "none.yaml", "--steps", "3"], "none.yaml"),
@@ -268,6 +273,7 @@ def test_a_wrong_request_is_one_message_and_exit_code_two(
 ) -> None:
     monkeypatch.chdir(workplace)
     Path("bad.yaml").write_text("layers: 1\nwidth: 16\nheads: 3\n")
+    Path("vocabulary.yaml").write_text("layers: 1\nwidth: 16\nheads: 2\nvocab_size: 999\n")
     write_space(Path("nocorpus.yaml"), Path("/nowhere"))
     Path("tiny").mkdir(exist_ok=True)
     for number in range(3):

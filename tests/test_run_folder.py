@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from autonas.errors import StudyError
 from autonas.run_folder import RunLog, check_claim, claim, next_attempt, run_budget, run_state, run_steps, step_tokens
+from autonas.training.attempts import claim_attempt
 from autonas.trial import DataRef, TrainingSettings
 from tests.studies import SMALL_SPEC, small_job
 
@@ -79,6 +80,21 @@ def test_a_resumed_curve_drops_what_lies_beyond_the_checkpoint_and_what_is_torn(
     log = RunLog(path, 15, stretch=10)
     assert path.read_text() == kept
     assert log.curve(5) == ((10, 2.0),)
+
+
+@pytest.mark.parametrize("attempt", [None, 1])
+def test_a_superseded_attempt_writes_no_line_more(tmp_path: Path, attempt: int | None) -> None:
+    claim_attempt(tmp_path / "checkpoints", 1)
+    path = tmp_path / "metrics.jsonl"
+    log = RunLog(path, 0, stretch=10, attempt=attempt)
+    log.write({"tokens": 10, "loss": 2.0})
+    claim_attempt(tmp_path / "checkpoints", 2)
+    kept = path.read_text()
+    with pytest.raises(StudyError, match="attempt 1 was superseded by attempt 2"):
+        log.step({"tokens": 20, "loss": 1.0})
+    with pytest.raises(StudyError, match="superseded"):
+        RunLog(path, 0, stretch=10, attempt=1)
+    assert path.read_text() == kept
 
 
 @given(st.integers(0, 500), st.integers(1, 64))

@@ -8,7 +8,9 @@ import json
 import sys
 from typing import Any
 
+from autonas.arch import ArchSpec
 from autonas.engine.choice import EngineSettings
+from autonas.errors import RequestError
 
 OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -22,6 +24,15 @@ def note(text: str) -> None:
 def print_json(value: Any) -> None:
     """The one JSON document of a --json command, on stdout."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def check_vocabulary(options: argparse.Namespace, spec: ArchSpec, vocab_size: int) -> None:
+    """See that the architecture of --spec has as many tokens as the tokenizer of --space. Raises RequestError."""
+    if spec.vocab_size != vocab_size:
+        raise RequestError(
+            f"{options.spec}: vocab_size is {spec.vocab_size} and the tokenizer of {options.space} has {vocab_size} "
+            "entries. Leave it out, or give the recipe it belongs to with --space."
+        )
 
 
 def engine_settings(options: argparse.Namespace) -> EngineSettings:

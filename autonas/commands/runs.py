@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
-from autonas.commands import OK, note, print_json
+from autonas.commands import OK, check_vocabulary, note, print_json
 from autonas.errors import RequestError, StudyError
 
 if TYPE_CHECKING:
@@ -23,17 +23,14 @@ def train(options: argparse.Namespace) -> int:
     from autonas.data.dataset import prepare
     from autonas.engine.inline import InlineEngine
     from autonas.machine import resolve_threads
-    from autonas.promotion.promote import carry_out, full_job
-    from autonas.run_folder import check_claim, run_tokens
+    from autonas.promotion.execution import carry_out, check_room, claimed
+    from autonas.promotion.promote import full_job
+    from autonas.run_folder import run_tokens
 
     recipe = read_recipe(options.space)
     spec = _spec_to_train(options, recipe)
     dataset = prepare(recipe.corpus, recipe.tokenizer, say=note)
-    if spec.vocab_size != dataset.vocab_size:
-        raise RequestError(
-            f"{options.spec}: vocab_size is {spec.vocab_size} and the tokenizer of {options.space} has {dataset.vocab_size} "
-            "entries. Leave it out, or give the recipe it belongs to with --space."
-        )
+    check_vocabulary(options, spec, dataset.vocab_size)
     job = full_job(
         recipe,
         spec,
@@ -48,9 +45,12 @@ def train(options: argparse.Namespace) -> int:
         device=options.device,
         threads=resolve_threads(options.threads),
     )
-    check_claim(job, resume=options.resume)
     progress, total = RunProgress(), run_tokens(job)
-    with contextlib.closing(InlineEngine(lambda step: progress(step, total))) as engine:
+    with (
+        claimed(job, resume=options.resume) as job,
+        contextlib.closing(InlineEngine(lambda step: progress(step, total))) as engine,
+    ):
+        check_room(engine, job)
         carry_out(job, engine, say=note)
     print_evaluation(Path(job.folder), as_json=options.json)
     return OK

@@ -159,9 +159,13 @@ def clean(options: argparse.Namespace) -> int:
 
 def cancel(options: argparse.Namespace) -> int:
     from autonas.api import cancel
-    from autonas.study import study_status
+    from autonas.study import CANCELLED, study_status
 
-    counts = study_status(cancel(options.study, storage=options.storage, out=options.out))
-    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    print(f"{options.study}: cancelled; {states or 'no trials'}. `autonas search` with --resume goes on with it.")
+    def tell(text: str) -> None:
+        print(f"{options.study}: {text}")
+
+    study = cancel(options.study, storage=options.storage, out=options.out, say=tell)
+    if study.attributes.get("closed") == CANCELLED:
+        states = ", ".join(f"{count} {state}" for state, count in study_status(study).items() if count)
+        tell(f"cancelled; {states or 'no trials'}. `autonas search` with --resume goes on with it.")
     return OK

@@ -14,8 +14,8 @@ Records are system attributes named `autonas:…`, which dashboards do not list;
 is for people, and nothing here reads it back.
 """
 
-from autonas.ledger.lease import is_running, study_lease
+from autonas.ledger.lease import is_running, run_is_at_work, run_lease, study_lease
 from autonas.ledger.ledger import Ledger, study_names
 from autonas.ledger.storage import JOURNAL
 
-__all__ = ["JOURNAL", "Ledger", "is_running", "study_lease", "study_names"]
+__all__ = ["JOURNAL", "Ledger", "is_running", "run_is_at_work", "run_lease", "study_lease", "study_names"]

@@ -1,35 +1,31 @@
-"""From a pick on a study's front to its full run: the job, what it would take, and carrying it out on an engine.
+"""From a pick on a study's front to its full run: the job, and what it would take.
 
-Which trial is picked is decided in select.py, what a worker does with the job in full_run.py.
+Which trial is picked is decided in select.py, how the job is carried out in execution.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import json
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset, prepare
-from autonas.engine.base import Engine
-from autonas.errors import StudyError, TrialFailure, resource_error
-from autonas.ledger import Ledger, study_lease
+from autonas.errors import StudyError
 from autonas.policy import forecast
 from autonas.policy.sampler import derived_seed
 from autonas.promotion.select import Pick, Preference, choose
 from autonas.recipe import PromoteSettings, Recipe
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, tokens_text
-from autonas.run_folder import next_attempt, read_job, run_budget, run_state, run_steps, run_tokens, write_json
-from autonas.trial import DataRef, Job, Outcome, StudyRecord, TrainingSettings, to_json
+from autonas.run_folder import next_attempt, read_job, run_budget, run_state, run_steps, run_tokens
+from autonas.trial import DataRef, Job, StudyRecord, TrainingSettings
 
-RECORD = "promotion.json"
 _RUN = "run"  # stands where a trial's seeds have the number of its repeat, so that a run has seeds of its own
 
 
@@ -238,50 +234,3 @@ def unfinished_run(study_folder: Path) -> Path:
     if len(found) > 1:
         raise StudyError(f"several runs have not ended: {', '.join(map(str, found))}. Name one with --out RUN.")
     return found[0]
-
-
-def record(promotion: Promotion, study_folder: Path, storage: str | None) -> bool:
-    """Write the pick beside its run, and into the ledger unless another process is at work on the study: whether it could."""
-    pick = to_json(promotion.pick)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry: Mapping[str, Any] = {"study": promotion.study, **pick, "steps": promotion.steps, "begun_at": now}
-    try:
-        promotion.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise resource_error(error, promotion.folder) from error
-    write_json(promotion.folder / RECORD, entry)
-    short = {name: entry[name] for name in ("trial", "method", "reason", "steps", "begun_at")}
-    try:
-        with (
-            study_lease(promotion.study, study_folder),
-            contextlib.closing(Ledger.open(promotion.study, study_folder, storage)) as ledger,
-        ):
-            known = list(ledger.read().attributes.get("promotions") or [])
-            ledger.set_attribute("promotions", [*known, {**short, "folder": str(promotion.folder)}])
-    except StudyError:
-        return False
-    return True
-
-
-def carry_out(job: Job, engine: Engine, *, retries: int = 0, say: Callable[[str], None] = lambda text: None) -> Outcome:
-    """Run the job on the engine; a worker that is lost is replaced up to `retries` times and goes on from the checkpoint.
-
-    Raises:
-        TrialFailure: the run ended badly; its last checkpoint is kept.
-    """
-    for attempt in range(retries + 1):
-        engine.start(dataclasses.replace(job, attempt=job.attempt + attempt))
-        outcomes = engine.wait()
-        while not outcomes:
-            outcomes = engine.wait()
-        (outcome,) = outcomes
-        failure = outcome.failure
-        if failure is None:
-            return outcome
-        if failure.kind != "preempted" or attempt == retries:
-            break
-        say(f"the worker was lost ({failure.message}); going on from the checkpoint ({attempt + 1} of {retries} retries)")
-    assert failure is not None
-    raise TrialFailure(
-        failure.kind, f"the run in {job.folder} ended ({failure.kind}): {failure.message}. Its last checkpoint is kept."
-    )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from autonas.errors import StorageError, StudyError
-from autonas.ledger import JOURNAL, Ledger, study_lease
+from autonas.ledger import JOURNAL, Ledger
 from autonas.trial import Failure
 from tests.ledger.examples import DISTRIBUTIONS, EXACT, PARAMS, RECIPE, SPEC, Made, begin, outcome
 
@@ -258,13 +258,6 @@ def test_a_writer_killed_at_any_moment_leaves_a_usable_ledger(tmp_path: Path) ->
         assert sum(t.state == "live" for t in trials) <= attempt + 1
         written = len(trials)
     assert written > 0
-
-
-def test_a_study_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
-    with study_lease("study", tmp_path), pytest.raises(StudyError, match="another process"), study_lease("study", tmp_path):
-        pass
-    with study_lease("study", tmp_path):
-        pass
 
 
 def test_a_study_cut_off_while_being_created_can_be_created_again(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""A promotion from a real small study to a model that writes code: the job, how it is carried out, interruptions, mistakes."""
+"""A promotion from a real small study to a model that writes code: the job, interruptions, mistakes."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -12,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,56 +21,15 @@ import yaml
 import autonas
 from autonas import cli
 from autonas.engine.base import JobProgress
-from autonas.engine.choice import EngineSettings
-from autonas.engine.inline import InlineEngine
-from autonas.errors import StudyError, TrialFailure
+from autonas.errors import StudyError
 from autonas.ledger import study_lease
-from autonas.promotion.promote import carry_out, full_job, plan_promotion, preference
+from autonas.promotion.promote import plan_promotion, preference
 from autonas.promotion.select import Preference
 from autonas.recipe import PromoteSettings, load_recipe
 from autonas.run_folder import run_tokens
-from autonas.trial import DataRef, Failure, Job, Outcome
-from tests.studies import SMALL_SPEC, write_space
-
-INLINE = EngineSettings(name="inline", device="cpu")
-STEPS = 30
-STEP = 512
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def searched(code_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished study `small`, whose recipe has no promotion."""
-    folder = tmp_path_factory.mktemp("promotion")
-    write_space(folder / "small.yaml", code_corpus)
-    with contextlib.chdir(folder):
-        autonas.search("small.yaml", engine=INLINE)
-    return folder
-
-
-@pytest.fixture
-def study(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The study in a folder of the test's own, which is the working directory."""
-    shutil.copytree(searched, tmp_path / "work")
-    monkeypatch.chdir(tmp_path / "work")
-    return Path("trials/small")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            code = cli.main(list(arguments))
-        except SystemExit as error:
-            code = int(error.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+from autonas.trial import Job
+from tests.promotion.conftest import INLINE, STEP, STEPS, Run
+from tests.studies import write_space
 
 
 def scores(run: Path) -> dict[str, Any]:
@@ -354,75 +312,6 @@ def test_limits_and_weights_of_the_space_file_are_the_defaults(study: Path) -> N
     assert preference(settings) == Preference(limits={"params": 5.0}, weights={"val_loss": 3.0})
     assert preference(settings, limits={"memory": 1.0}, trial=None).limits == {"memory": 1.0}
     assert preference(settings, select="params") == Preference(select="params", limits={"params": 5.0})
-
-
-# Carrying out
-
-
-class Losing:
-    """An engine that loses its worker some times before it runs the job."""
-
-    name = "losing"
-    capacity = 1
-
-    def describe(self) -> str:
-        return "1 worker that is lost now and then"
-
-    def __init__(self, times: int, kind: Any = "preempted") -> None:
-        self.left, self.kind = times, kind
-        self.attempts: list[int] = []
-        self._inner = InlineEngine()
-        self._job: Job | None = None
-
-    def start(self, job: Job) -> None:
-        self.attempts.append(job.attempt)
-        self._job = job
-
-    def wait(self) -> list[Outcome]:
-        assert self._job is not None
-        if self.left:
-            self.left -= 1
-            failure = Failure(kind=self.kind, message="the worker died")
-            return [Outcome(kind="run", trial=0, attempt=self._job.attempt, rung=0, seconds=0.0, failure=failure)]
-        return [Outcome(kind="run", trial=0, attempt=self._job.attempt, rung=0, seconds=0.0)]
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def job(tmp_path: Path, code_corpus: Path) -> Job:
-    recipe = load_recipe(str(write_space(tmp_path / "small.yaml", code_corpus)))
-    return full_job(
-        recipe,
-        SMALL_SPEC,
-        DataRef(folder="", fingerprint=""),
-        study="small",
-        trial=0,
-        steps=STEPS,
-        training=recipe.training,
-        seed=1,
-        data_seed=2,
-        folder=tmp_path / "run",
-        device="cpu",
-        threads=1,
-    )
-
-
-def test_a_lost_worker_is_replaced_as_often_as_allowed_each_time_by_a_later_attempt(job: Job) -> None:
-    engine = Losing(2)
-    assert carry_out(job, engine, retries=2).ok
-    assert engine.attempts == [1, 2, 3]
-    engine = Losing(3)
-    with pytest.raises(TrialFailure, match=r"ended \(preempted\): the worker died. Its last checkpoint is kept"):
-        carry_out(job, engine, retries=2)
-
-
-def test_a_run_that_diverged_is_not_tried_again(job: Job) -> None:
-    engine = Losing(1, "diverged")
-    with pytest.raises(TrialFailure, match="diverged"):
-        carry_out(job, engine, retries=5)
-    assert engine.attempts == [1]
 
 
 def test_a_job_counts_its_tokens_in_whole_steps(job: Job) -> None:

@@ -1,0 +1,145 @@
+"""Carrying out a full run: by one process at a time, tried again where that may help, cancelled, remembered by its study.
+
+Which run it is, is decided in promote.py; what a worker does with it, in full_run.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from autonas.engine.base import Engine
+from autonas.errors import RETRIED, StudyError, TrialFailure, resource_error
+from autonas.ledger import Ledger, run_is_at_work, run_lease, study_lease
+from autonas.promotion.promote import Promotion
+from autonas.run_folder import check_claim, next_attempt, write_json
+from autonas.study.files import cancel_requested, forget_cancel, request_cancel
+from autonas.trial import Job, Outcome, StudyRecord, to_json
+
+RECORD = "promotion.json"
+
+
+@contextlib.contextmanager
+def claimed(job: Job, *, resume: bool) -> Iterator[Job]:
+    """The job as the next attempt at its run, whose folder is meanwhile this process's alone.
+
+    Raises:
+        StudyError: another process is at work on it, or the folder is not the job's to have.
+    """
+    folder = Path(job.folder)
+    with run_lease(folder):
+        check_claim(job, resume=resume)
+        forget_cancel(folder)  # of an earlier attempt; whoever asks from now on means this one
+        yield dataclasses.replace(job, attempt=next_attempt(folder))
+
+
+def check_room(engine: Engine, job: Job, say: Callable[[str], None] = lambda text: None) -> None:
+    """See that the engine has what the job needs, before anything is written for it. Raises RequestError."""
+    if engine.name == "inline":
+        from autonas.evaluation.latency import resolve_device
+
+        resolve_device(job.device)
+    else:
+        say(engine.describe())  # which connects, and counts the workers
+
+
+def carry_out(job: Job, engine: Engine, *, retries: int = 0, say: Callable[[str], None] = lambda text: None) -> Outcome:
+    """Run the job on the engine. One that ends by no fault of its own is tried again, `retries` times, from its checkpoint.
+
+    Raises:
+        StudyError: another process has taken over.
+        TrialFailure: the run ended badly, or was cancelled ("preempted"); its last checkpoint is kept.
+    """
+    try:
+        return _tried(job, engine, retries, say)
+    except KeyboardInterrupt as interruption:
+        if not cancel_requested(Path(job.folder)):
+            raise
+        forget_cancel(Path(job.folder))
+        how = resuming(job.study, job.folder)
+        raise TrialFailure(
+            "preempted", f"the run in {job.folder} was cancelled. Its last checkpoint is kept; go on with it: {how}"
+        ) from interruption
+
+
+def _tried(job: Job, engine: Engine, retries: int, say: Callable[[str], None]) -> Outcome:
+    for attempt in range(retries + 1):
+        engine.start(dataclasses.replace(job, attempt=job.attempt + attempt))
+        outcomes = engine.wait()
+        while not outcomes:
+            outcomes = engine.wait()
+        (outcome,) = outcomes
+        failure = outcome.failure
+        if failure is None:
+            return outcome
+        if failure.kind not in RETRIED or attempt == retries:
+            break
+        say(
+            f"the run is tried again from its checkpoint after {failure.kind}: {failure.message} "
+            f"({attempt + 1} of {retries} retries)"
+        )
+    assert failure is not None
+    raise TrialFailure(
+        failure.kind, f"the run in {job.folder} ended ({failure.kind}): {failure.message}. Its last checkpoint is kept."
+    )
+
+
+def resuming(study: str, folder: str | Path) -> str:
+    """The command that goes on with a promotion, but for where it runs and where studies are kept."""
+    return shlex.join(["autonas", "promote", study, "--resume", "--out", str(folder)])
+
+
+def record(promotion: Promotion, study_folder: Path, storage: str | None) -> bool:
+    """Write the pick beside its run, and into the ledger unless another process is at work on the study: whether it could.
+
+    An earlier promotion into the same folder left no run there, and is not one to be remembered.
+
+    Raises:
+        RequestError: the ledger, or the run's folder, cannot be written.
+    """
+    pick = to_json(promotion.pick)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    entry: Mapping[str, Any] = {"study": promotion.study, **pick, "steps": promotion.steps, "begun_at": now}
+    try:
+        promotion.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise resource_error(error, promotion.folder) from error
+    write_json(promotion.folder / RECORD, entry)
+    short = {name: entry[name] for name in ("trial", "method", "reason", "steps", "begun_at")}
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(study_lease(promotion.study, study_folder))
+        except StudyError:
+            return False
+        ledger = stack.enter_context(contextlib.closing(Ledger.open(promotion.study, study_folder, storage)))
+        known = ledger.read().attributes.get("promotions") or []
+        others = [each for each in known if Path(each["folder"]).resolve() != promotion.folder.resolve()]
+        ledger.set_attribute("promotions", [*others, {**short, "folder": str(promotion.folder)}])
+    return True
+
+
+def cancel_runs(study: StudyRecord, study_folder: Path, *, timeout_s: float = 60.0) -> list[Path]:
+    """Stop the study's promotions that are at work on this machine; returns their folders.
+
+    Raises:
+        StudyError: one does not stop within `timeout_s`.
+    """
+    known = [Path(each["folder"]) for each in study.attributes.get("promotions") or ()]
+    folders = {path.resolve(): path for path in (*known, *sorted((study_folder / "runs").glob("*")))}
+    at_work = [path for path in folders.values() if run_is_at_work(path)]
+    for path in at_work:
+        request_cancel(path)
+    deadline = time.monotonic() + timeout_s
+    for path in at_work:
+        while run_is_at_work(path):
+            if time.monotonic() >= deadline:
+                raise StudyError(f"the run in {path} has not stopped in {timeout_s:.0f} s. It will when it next looks.")
+            time.sleep(0.1)
+        forget_cancel(path)
+    return at_work
