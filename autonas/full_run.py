@@ -6,11 +6,15 @@ The worker's job of kind "run". Its folder, and what tells one run from another,
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autonas import cost, machine
 from autonas.arch import ArchSpec
@@ -23,21 +27,18 @@ from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.latency_cache import load_table
 from autonas.evaluation.leak import leak_test
-from autonas.evaluation.lease import sharing
+from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.model.transformer import Transformer, build_model
-from autonas.run_folder import CURVE_LINES, RunLog, claim, write_json
+from autonas.run_folder import CURVE_LINES, NUM_PROBES, PROBE_SHARE, RunLog, claim, write_json
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
 from autonas.training.guards import memory_guard
 from autonas.training.interruption import held_interrupts
-from autonas.training.loop import Progress, fork_cooldown, new_state, train
+from autonas.training.loop import Progress, finish_steps, fork_cooldown, new_state, train
 from autonas.trial import DocumentLosses, Job, Outcome, Sample, Score, to_json
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
-NUM_PROBES = 20  # evaluations on the way
-# Tokens of a probe, as a share of the run's. A forward pass is a third of a training step: 20 of them cost 1 % of the run.
-_PROBE_SHARE = 0.0015
 _LARGEST_PROBE = 65_536
 _CURVE_POINTS = 64
 _BASELINE_WINDOWS = 4096
@@ -75,49 +76,70 @@ def run_full(
     # Found out now, and not after the last step.
     resolve_device(job.latency.device) if job.latency.table is None else load_table(job.latency.table)
     windows = Windows(dataset.tokens("train"), job.spec.context_length, job.data_seed)
+    device = resolve_device(job.device)
+    with sharing(lease_name(device), functools.partial(finish_steps, device)) as turn:
+        outcome = _train_and_score(job, started, dataset, windows, turn, on_progress, stop)
+    # Only now: who shares a device and asks to have it alone would wait for himself.
+    latencies, notes = _latencies(job)
+    outcome = dataclasses.replace(
+        outcome,
+        seconds=turn.clock() - started,
+        scores={**outcome.scores, **latencies},
+        checks={**outcome.checks, **notes},
+    )
+    check_attempt(folder / "checkpoints", job.attempt)
+    _write_evaluation(job, outcome, windows)
+    return outcome
+
+
+def _train_and_score(
+    job: Job,
+    started: float,
+    dataset: Dataset,
+    windows: Windows,
+    turn: Turn,
+    on_progress: Callable[[Progress], None],
+    stop: Callable[[], bool] | None,
+) -> Outcome:
+    """All of a run's work on the device but the timing of its latency."""
     with memory_guard(f"building {job.spec.fingerprint}"):
         model = build_model(job.spec, job.seed, resolve_device(job.device))
         found = leak_test(model)
-        training = _Training(job, model, windows, dataset)
+        training = _Training(job, model, windows, dataset, turn)
     begun_at = training.state.tokens
-    with sharing(lease_name(resolve_device(job.device))) as make_way:
-        with held_interrupts() as interrupted:
-
-            def asked_to_stop() -> bool:
-                make_way()
-                return interrupted() or (stop is not None and stop())
-
-            training.follow(on_progress, asked_to_stop, None if job.time_limit_s is None else started + job.time_limit_s)
-        state = training.state
-        check_attempt(folder / "checkpoints", job.attempt)
-        save_model(folder / "model.safetensors", state.model, {"tokens": state.tokens})
-        with memory_guard(f"evaluating {job.spec.fingerprint}"):
-            scores, documents, samples = evaluate(state.model, dataset, job)
-    latencies, notes = _latencies(job)
-    outcome = Outcome(
+    with held_interrupts() as interrupted:
+        training.follow(
+            on_progress,
+            lambda: interrupted() or (stop is not None and stop()),
+            None if job.time_limit_s is None else started + job.time_limit_s,
+        )
+    state = training.state
+    check_attempt(Path(job.folder) / "checkpoints", job.attempt)
+    save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
+    with memory_guard(f"evaluating {job.spec.fingerprint}"):
+        scores, documents, samples = evaluate(state.model, dataset, job, make_way=turn.make_way)
+    return Outcome(
         kind="run",
         trial=job.trial,
         attempt=job.attempt,
         rung=job.budget.rung,
-        seconds=time.monotonic() - started,
-        scores=scores | latencies,
+        seconds=turn.clock() - started,
+        scores=scores,
         tokens=state.tokens,
         new_tokens=state.tokens - begun_at,
         documents=documents,
-        baselines=_baselines(windows, dataset, job, state.tokens),
+        baselines=_baselines(windows, dataset, job, state.tokens, turn.make_way),
         curve=training.log.curve(_CURVE_POINTS),
         samples=samples,
-        checks={"leak": found, "device": str(next(state.model.parameters()).device), **notes},
+        checks={"leak": found, "device": str(next(state.model.parameters()).device)},
     )
-    _write_evaluation(job, outcome, windows)
-    return outcome
 
 
 class _Training:
     """The whole schedule, stable phase and cooldown ("wsd") or one cosine, with its checkpoint and its curve."""
 
-    def __init__(self, job: Job, model: Transformer, windows: Windows, dataset: Dataset) -> None:
-        self.job, self.dataset = job, dataset
+    def __init__(self, job: Job, model: Transformer, windows: Windows, dataset: Dataset, turn: Turn) -> None:
+        self.job, self.dataset, self._turn = job, dataset, turn
         self.total = job.budget.tokens + job.budget.cooldown_tokens
         self.state = new_state(
             model,
@@ -136,7 +158,10 @@ class _Training:
         self._saved_at, self._save_s = time.monotonic(), 0.0
 
     def follow(self, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None) -> None:
-        """Train to the end. What ends it earlier between two steps leaves a checkpoint of the last one."""
+        """Train to the end. What ends it earlier between two steps leaves a checkpoint of the last one.
+
+        `deadline` is a value of the turn's clock.
+        """
         try:
             if self.state.schedule.cooldown_start is None:
                 self._train(self.job.budget.tokens, on_progress, stop, deadline)
@@ -153,7 +178,13 @@ class _Training:
         self, until: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None
     ) -> None:
         before = self.state.tokens
-        for progress in train(self.state, until_tokens=until, stop=stop, deadline=deadline):
+
+        def interrupted() -> bool:
+            self._turn.make_way()
+            return stop()
+
+        for progress in train(self.state, until_tokens=until, stop=interrupted, deadline=deadline, clock=self._turn.clock):
+            check_attempt(self._last.parent, self.job.attempt)
             self.log.step(to_json(progress))
             on_progress(progress)
             if progress.tokens * NUM_PROBES // self.total > before * NUM_PROBES // self.total:
@@ -165,10 +196,10 @@ class _Training:
 
     def _probe(self) -> None:
         """The validation loss on a small fixed subset, as a line of the curve."""
-        tokens = min(self.job.evaluation.validation_tokens, _LARGEST_PROBE, max(round(self.total * _PROBE_SHARE), 1))
+        tokens = min(self.job.evaluation.validation_tokens, _LARGEST_PROBE, max(round(self.total * PROBE_SHARE), 1))
         settings = dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
         with memory_guard(f"evaluating {self.job.spec.fingerprint}"):
-            documents = evaluate_loss(self.state.model, self.dataset, settings)
+            documents = evaluate_loss(self.state.model, self.dataset, settings, make_way=self._turn.make_way)
         score = loss_scores(documents)["val_loss"]
         self.log.write(
             {
@@ -188,10 +219,12 @@ class _Training:
         self._save_s = self._saved_at - begun
 
 
-def evaluate(model: Transformer, dataset: Dataset, job: Job) -> tuple[dict[str, Score], DocumentLosses, tuple[Sample, ...]]:
+def evaluate(
+    model: Transformer, dataset: Dataset, job: Job, make_way: Callable[[], object] = lambda: None
+) -> tuple[dict[str, Score], DocumentLosses, tuple[Sample, ...]]:
     """Every score of a model but its latency, what pairs its loss with another's, and its samples."""
-    documents = evaluate_loss(model, dataset, job.evaluation)
-    collapse, prior, samples = measure_collapse(model, dataset, job.evaluation, job.data_seed)
+    documents = evaluate_loss(model, dataset, job.evaluation, make_way=make_way)
+    collapse, prior, samples = measure_collapse(model, dataset, job.evaluation, job.data_seed, make_way=make_way)
     scores: dict[str, Score] = {
         **loss_scores(documents),
         "params": Score.exact(cost.count_params(model.spec), "parameters"),
@@ -211,11 +244,16 @@ def _latencies(job: Job) -> tuple[dict[str, Score], dict[str, str]]:
     return {"latency": latency.decode, "prefill_latency": latency.prefill}, {}
 
 
-def _baselines(windows: Windows, dataset: Dataset, job: Job, tokens: int) -> dict[str, float]:
+def _baselines(windows: Windows, dataset: Dataset, job: Job, tokens: int, make_way: Callable[[], object]) -> dict[str, float]:
     """Losses of n-gram models of the very tokens that the run was shown."""
     shown = -(-tokens // job.spec.context_length)
-    parts = (windows.take(i, min(_BASELINE_WINDOWS, shown - i)) for i in range(0, shown, _BASELINE_WINDOWS))
-    return baselines(parts, dataset, job.evaluation)
+
+    def parts() -> Iterator[NDArray[np.int64]]:
+        for first in range(0, shown, _BASELINE_WINDOWS):
+            make_way()
+            yield windows.take(first, min(_BASELINE_WINDOWS, shown - first))
+
+    return baselines(parts(), dataset, job.evaluation)
 
 
 def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:

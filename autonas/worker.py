@@ -26,14 +26,14 @@ from autonas.evaluation.baselines import baselines
 from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.leak import leak_test
-from autonas.evaluation.lease import sharing
+from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.full_run import run_full
 from autonas.model.transformer import build_model
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, save, save_model
 from autonas.training.guards import memory_guard
-from autonas.training.loop import Progress, TrainState, fork_cooldown, new_state, train
+from autonas.training.loop import Progress, TrainState, finish_steps, fork_cooldown, new_state, train
 from autonas.trial import EvaluationSettings, Failure, Job, Outcome, Sample, Score, from_json, to_json
 
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown
@@ -96,43 +96,68 @@ def _run_latency(job: Job, started: float) -> Outcome:
 
 def _run_train(job: Job, started: float, on_progress: OnProgress | None, stop: Callable[[], bool] | None) -> Outcome:
     dataset = Dataset.open(job.data.folder, job.data.fingerprint)
-    windows = Windows(dataset.tokens("train"), job.spec.context_length, job.data_seed)
-    with memory_guard(f"building {job.spec.fingerprint}"):
-        model = build_model(job.spec, job.seed, resolve_device(job.device))
-        found = leak_test(model)
-        state = new_state(model, windows, job.training, seed=job.seed, data_fingerprint=job.data.fingerprint)
+    device = resolve_device(job.device)
+    with sharing(lease_name(device), functools.partial(finish_steps, device)) as turn:
+        return _train_and_measure(job, started, dataset, turn, on_progress, stop)
+
+
+def _train_and_measure(
+    job: Job,
+    started: float,
+    dataset: Dataset,
+    turn: Turn,
+    on_progress: OnProgress | None,
+    stop: Callable[[], bool] | None,
+) -> Outcome:
+    """All of a training job's work on the device; what it stood still meanwhile is not counted in its time."""
+    state, found = _build(job, dataset)
+    turn.make_way()
     folder = Path(job.folder) / "checkpoints" / f"{job.trial:05d}"
     claim_attempt(folder, job.attempt)
     trunk = folder / "trunk.safetensors"
-    if trunk.exists():
-        load(trunk, state)
-        if state.tokens > state.whole_steps(job.budget.tokens):
-            raise CheckpointError(
-                f"{trunk}: is at {state.tokens:,} tokens, beyond the rung of {job.budget.tokens:,} that is to be scored. "
-                "It belongs to a later rung or to another study; remove it to train this one from its first token."
-            )
+    _load_trunk(trunk, state, job)
     begun_at = state.tokens
-    deadline = None if job.time_limit_s is None else started + job.time_limit_s
-    metrics = Metrics(Path(job.folder) / "metrics" / f"{job.trial:05d}.jsonl", job.budget.rung, state.tokens)
+    check = functools.partial(check_attempt, folder, job.attempt)
+    metrics = Metrics(Path(job.folder) / "metrics" / f"{job.trial:05d}.jsonl", job.budget.rung, state.tokens, check)
 
     def report(progress: Progress) -> None:
         if on_progress is not None:
             on_progress(job, progress)
 
-    with sharing(lease_name(resolve_device(job.device))) as make_way:
+    def interrupted() -> bool:
+        turn.make_way()
+        return stop is not None and stop()
 
-        def interrupted() -> bool:
-            make_way()
-            return stop is not None and stop()
+    deadline = None if job.time_limit_s is None else started + job.time_limit_s
+    training = functools.partial(train, stop=interrupted, deadline=deadline, clock=turn.clock)
+    _train_trunk(job, state, trunk, metrics, training(state, until_tokens=job.budget.tokens), report)
+    fork = fork_cooldown(state, job.budget.cooldown_tokens)
+    _follow(training(fork), fork, job.budget.cooldown_tokens, metrics, "cooldown", report)
+    check()
+    save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
+    outcome = _measure(job, dataset, fork, metrics, found, turn)
+    return dataclasses.replace(outcome, new_tokens=fork.tokens - begun_at, seconds=turn.clock() - started)
 
-        _train_trunk(job, state, trunk, metrics, report, interrupted, deadline)
-        fork = fork_cooldown(state, job.budget.cooldown_tokens)
-        cooling = train(fork, stop=interrupted, deadline=deadline)
-        _follow(cooling, fork, job.budget.cooldown_tokens, metrics, "cooldown", report)
-        check_attempt(folder, job.attempt)
-        save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
-        outcome = _measure(job, started, dataset, fork, metrics, found)
-    return dataclasses.replace(outcome, new_tokens=fork.tokens - begun_at)
+
+def _build(job: Job, dataset: Dataset) -> tuple[TrainState, str]:
+    """The state of a training that has not begun, of a model that passed the leak test, and what that found."""
+    windows = Windows(dataset.tokens("train"), job.spec.context_length, job.data_seed)
+    with memory_guard(f"building {job.spec.fingerprint}"):
+        model = build_model(job.spec, job.seed, resolve_device(job.device))
+        found = leak_test(model)
+        state = new_state(model, windows, job.training, seed=job.seed, data_fingerprint=job.data.fingerprint)
+    return state, found
+
+
+def _load_trunk(trunk: Path, state: TrainState, job: Job) -> None:
+    if not trunk.exists():
+        return
+    load(trunk, state)
+    if state.tokens > state.whole_steps(job.budget.tokens):
+        raise CheckpointError(
+            f"{trunk}: is at {state.tokens:,} tokens, beyond the rung of {job.budget.tokens:,} that is to be scored. "
+            "It belongs to a later rung or to another study; remove it to train this one from its first token."
+        )
 
 
 def _train_trunk(
@@ -140,9 +165,8 @@ def _train_trunk(
     state: TrainState,
     trunk: Path,
     metrics: Metrics,
+    progress: Iterator[Progress],
     report: Callable[[Progress], None],
-    stop: Callable[[], bool],
-    deadline: float | None,
 ) -> None:
     """Train to the rung's tokens, saving now and then, and at the rung."""
     saved_at = time.monotonic()
@@ -154,7 +178,6 @@ def _train_trunk(
             save(trunk, state)
             saved_at = time.monotonic()
 
-    progress = train(state, until_tokens=job.budget.tokens, stop=stop, deadline=deadline)
     _follow(progress, state, job.budget.tokens, metrics, "stable", report, keep)
     check_attempt(trunk.parent, job.attempt)
     save(trunk, state)
@@ -191,11 +214,15 @@ def _follow(
 
 
 class Metrics:
-    """A trial's training curve as a file of JSON lines. Those beyond `tokens`, where the trunk goes on, are dropped."""
+    """A trial's training curve as a file of JSON lines. Those beyond `tokens`, where the trunk goes on, are dropped.
 
-    def __init__(self, path: Path, rung: int, tokens: int) -> None:
+    `check` is called before each line: it raises when the file is another attempt's by now.
+    """
+
+    def __init__(self, path: Path, rung: int, tokens: int, check: Callable[[], None]) -> None:
         self._path = path
         self._rung = rung
+        self._check = check
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         points = [json.loads(line) for line in lines if _whole(line)]
@@ -204,6 +231,7 @@ class Metrics:
         path.write_text("".join(json.dumps(point) + "\n" for point in self._points), encoding="utf-8")
 
     def write(self, phase: str, progress: Progress, mean_loss: float) -> None:
+        self._check()
         point = {**to_json(progress), "loss": mean_loss, "phase": phase, "rung": self._rung}
         self._points.append(point)
         with self._path.open("a", encoding="utf-8") as file:
@@ -221,25 +249,27 @@ def _whole(line: str) -> bool:
         return False
 
 
-def _measure(job: Job, started: float, dataset: Dataset, fork: TrainState, metrics: Metrics, leak: str) -> Outcome:
-    """Score the cooled model by every objective that was asked for."""
+def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, leak: str, turn: Turn) -> Outcome:
+    """Score the cooled model by every objective that was asked for. The outcome's time is the caller's to say."""
     settings = job.evaluation
     with memory_guard(f"evaluating {job.spec.fingerprint}"):
-        documents = evaluate_loss(fork.model, dataset, settings)
+        documents = evaluate_loss(fork.model, dataset, settings, make_way=turn.make_way)
         scores: dict[str, Score] = loss_scores(documents)
         samples: tuple[Sample, ...] = ()
         if {"collapse_rate", "collapse_prior"} & set(job.objectives):
             scores["collapse_rate"], scores["collapse_prior"], samples = measure_collapse(
-                fork.model, dataset, settings, job.data_seed
+                fork.model, dataset, settings, job.data_seed, make_way=turn.make_way
             )
     shown = -(-fork.tokens // job.spec.context_length)
+    turn.make_way()
     known = _baselines(job.data.folder, job.spec.context_length, job.data_seed, shown, settings)
+    turn.make_way()
     return Outcome(
         kind="train",
         trial=job.trial,
         attempt=job.attempt,
         rung=job.budget.rung,
-        seconds=time.monotonic() - started,
+        seconds=0.0,
         scores=scores,
         tokens=fork.tokens,
         documents=documents,
@@ -259,29 +289,6 @@ def _baselines(folder: str, context: int, data_seed: int, num_windows: int, sett
         windows.take(first, min(_WINDOWS_AT_ONCE, num_windows - first)) for first in range(0, num_windows, _WINDOWS_AT_ONCE)
     )
     return baselines(parts, dataset, settings)
-
-
-def measure_speed(job: Job, *, seconds: float = 2.0) -> float:
-    """Seconds per training token of the job's architecture on this machine: the median of the steps that fit in `seconds`.
-
-    The tokens are random: what they are does not change the work.
-    """
-    torch.set_num_threads(job.threads)
-    model = build_model(job.spec, job.seed, resolve_device(job.device))
-    generator = torch.Generator().manual_seed(0)
-    num_tokens = max(job.training.batch_tokens * 2, job.spec.context_length + 1)
-    tokens = torch.randint(job.spec.vocab_size, (num_tokens + 1,), generator=generator)
-    dtype = "uint16" if job.spec.vocab_size <= 65_536 else "uint32"
-    windows = Windows(tokens.numpy().astype(dtype), job.spec.context_length, 0)
-    state = new_state(model, windows, job.training, seed=0)
-    rates = []
-    begun = time.monotonic()
-    for progress in train(state, until_tokens=10**12):
-        rates.append(1.0 / progress.tokens_per_s)
-        if len(rates) >= 3 and time.monotonic() - begun >= seconds:
-            break
-    ordered = sorted(rates[1:])
-    return ordered[len(ordered) // 2]
 
 
 def main(arguments: list[str] | None = None) -> int:

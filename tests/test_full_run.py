@@ -21,7 +21,7 @@ from autonas.errors import CheckpointError, DeviceError, RecipeError, StudyError
 from autonas.evaluation.latency import measured_latency
 from autonas.evaluation.latency_cache import table_entry
 from autonas.full_run import load_run
-from autonas.run_folder import run_budget
+from autonas.run_folder import NUM_PROBES, run_budget
 from autonas.training.loop import Progress
 from autonas.trial import Job, Outcome, to_json
 from autonas.worker import run_job
@@ -137,7 +137,7 @@ def test_a_time_limit_is_a_failure_and_keeps_the_last_step(dataset: Dataset, tmp
 def test_the_validation_loss_is_on_the_curve_and_costs_little(dataset: Dataset, tmp_path: Path) -> None:
     outcome = run_job(make_job(dataset, tmp_path, steps=400))
     probes = [line for line in lines(tmp_path) if "val_loss" in line]
-    assert len(probes) == full_run.NUM_PROBES
+    assert len(probes) == NUM_PROBES
     assert [probe["tokens"] for probe in probes] == [400 * STEP * (i + 1) // 20 for i in range(20)]
     assert all(probe["val_low"] <= probe["val_loss"] <= probe["val_high"] for probe in probes)
     assert sum(line["val_tokens"] for line in probes) / 3 < 0.02 * outcome.tokens, "a forward pass is a third of a step"
@@ -251,7 +251,7 @@ def test_a_bad_end_is_an_outcome_and_the_checkpoint_is_kept(
 ) -> None:
     job = make_job(dataset, tmp_path / "run")
 
-    def hungry(*arguments: object) -> None:
+    def hungry(*arguments: object, **options: object) -> None:
         torch.empty(2**60)
 
     with monkeypatch.context() as patched:

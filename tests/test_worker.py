@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import multiprocessing
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
-from autonas import worker
+from autonas import full_run, worker
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
-from autonas.errors import CheckpointError
+from autonas.errors import CheckpointError, StudyError
+from autonas.evaluation import latency
 from autonas.model.transformer import Transformer
+from autonas.run_folder import run_budget
+from autonas.training.loop import Progress
 from autonas.trial import Budget, Job, to_json
 from autonas.worker import run_job
 from tests.studies import small_job
+
+CONTEXT = multiprocessing.get_context("spawn")
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -128,5 +141,116 @@ def test_what_is_no_job_is_one_message(tmp_path: Path, capsys: pytest.CaptureFix
         assert message.count("\n") == 1
 
 
-def test_speed_is_measured_without_data(job: Job) -> None:
-    assert 0 < worker.measure_speed(dataclasses.replace(job, data=dataclasses.replace(job.data, folder="")), seconds=0.05) < 1
+def test_a_superseded_attempt_writes_no_line_into_the_curve_of_the_next(job: Job, tmp_path: Path) -> None:
+    curve = tmp_path / "metrics" / "00003.jsonl"
+
+    def supersede(job: Job, progress: Progress) -> None:
+        if progress.tokens == 2_048:
+            (tmp_path / "checkpoints" / "00003" / "attempt").write_text("2\n")
+            curve.write_text("")
+
+    with pytest.raises(StudyError, match="superseded by attempt 2"):
+        run_job(job, on_progress=supersede)
+    assert curve.read_text() == ""
+
+
+# Beside others
+
+
+@pytest.fixture
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "locks").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "locks"))
+    return tmp_path / "locks"
+
+
+@contextlib.contextmanager
+def nobody_else_may_be_alone(locks: Path) -> Iterator[bool]:
+    """Whether the processor is shared by somebody, so that nobody can have it alone."""
+    (room,) = locks.glob("*/cpu.room")
+    with room.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield False
+        except BlockingIOError:
+            yield True
+
+
+@pytest.mark.parametrize("kind", ["train", "run"])
+def test_all_work_on_the_device_is_done_while_it_is_shared_and_timing_is_not(
+    job: Job, own_locks: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    shared: dict[str, bool] = {}
+
+    def watch(module: ModuleType, name: str) -> None:
+        whole = getattr(module, name)
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            with nobody_else_may_be_alone(own_locks) as found:
+                shared[name] = found
+            return whole(*arguments, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    module = worker if kind == "train" else full_run
+    for name in ("build_model", "leak_test", "load", "train", "save", "evaluate_loss", "measure_collapse", "_baselines"):
+        watch(module, name)
+    watch(full_run, "_latencies")
+    run_job(job if kind == "train" else full_job(job, 4))
+    run_job(job if kind == "train" else full_job(job, 4))  # from what the first one left
+    assert shared.pop("_latencies", False) is False
+    assert shared == dict.fromkeys(shared, True)
+    assert len(shared) == 8
+
+
+def full_job(job: Job, steps: int) -> Job:
+    return dataclasses.replace(job, kind="run", budget=run_budget(job.spec, job.training, steps, 0.2))
+
+
+def _train(job: Job, locks: str, steps: Any, answers: Any) -> None:
+    import tempfile
+
+    tempfile.tempdir = locks
+
+    def count(job: Job, progress: Progress) -> None:
+        steps.value += 1
+
+    begun = time.monotonic()
+    outcome = run_job(job, on_progress=count)
+    answers.put((to_json(outcome), time.monotonic() - begun))
+
+
+@pytest.mark.parametrize("kind", ["train", "run"])
+def test_while_another_process_times_something_no_step_is_taken_and_nothing_else_changes(
+    job: Job, tmp_path: Path, own_locks: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    steps = 600
+    job = dataclasses.replace(job, budget=Budget(rung=0, tokens=steps * 512, cooldown_tokens=512))
+    job = job if kind == "train" else full_job(job, steps + 1)
+    undisturbed = run_job(dataclasses.replace(job, folder=str(tmp_path / "undisturbed")))
+    taken, answers = CONTEXT.Value("i", 0, lock=False), CONTEXT.Queue()
+    beside = dataclasses.replace(job, folder=str(tmp_path / "beside"))
+    process = CONTEXT.Process(target=_train, args=(beside, str(own_locks), taken, answers), daemon=True)
+    process.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while taken.value < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    measure, timed = latency._measure, []
+
+    def watched(*arguments: Any) -> Any:
+        before, begun = taken.value, time.monotonic()
+        result = measure(*arguments)
+        timed.append((before, taken.value, time.monotonic() - begun))
+        return result
+
+    monkeypatch.setattr(latency, "_measure", watched)
+    latency.measure_latency(job.spec, job.latency)
+    outcome, wall = answers.get(timeout=PATIENCE_S)
+    process.join(PATIENCE_S)
+    ((before, after, seconds),) = timed
+    assert 5 <= before == after <= steps
+    assert taken.value == steps + 1
+    for name in ("curve", "documents", "tokens", "baselines"):
+        assert outcome[name] == json.loads(json.dumps(to_json(undisturbed)))[name], name
+    assert wall - outcome["seconds"] >= 0.9 * seconds, "standing still is not training"

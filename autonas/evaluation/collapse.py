@@ -7,7 +7,7 @@ is in detectors.py, the prompts are in prompts.py. Loss and collapse are differe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,19 +41,33 @@ class Rate:
 
 
 def measure_collapse(
-    model: Transformer, dataset: Dataset, settings: EvaluationSettings, seed: int
+    model: Transformer,
+    dataset: Dataset,
+    settings: EvaluationSettings,
+    seed: int,
+    *,
+    make_way: Callable[[], object] = lambda: None,
 ) -> tuple[Score, Score, tuple[Sample, ...]]:
     """`collapse_rate` (the whole suite), `collapse_prior` (the prior system's rules) and about 24 samples of many prompts.
 
     `seed` is the study's, common to all its trials. A sample ends at end-of-text; one that ends at once is empty and has not
-    collapsed, but the notes say how many did.
+    collapsed, but the notes say how many did. `make_way` is called between new tokens.
 
     Raises:
         CorpusError: the prompts cannot be had.
         RequestError: the new tokens do not fit the context beside a prompt.
     """
     prompts = choose_prompts(dataset, settings)
-    samples = draw_samples(model, dataset, prompts, settings, seed)  # (prompts, samples per prompt)
+
+    def before_a_token(*_: object) -> None:
+        make_way()
+
+    # generate has no seam of its own for this, and calls the model once for each new token of a batch.
+    hook = model.register_forward_pre_hook(before_a_token)
+    try:
+        samples = draw_samples(model, dataset, prompts, settings, seed)  # (prompts, samples per prompt)
+    finally:
+        hook.remove()
     suite = [[bool(sample.detectors) for sample in row] for row in samples]
     prior = [[any(name.startswith("prior:") for name in sample.detectors) for sample in row] for row in samples]
     empty = sum(not sample.text for row in samples for sample in row)

@@ -1,7 +1,7 @@
 """Who may use a device now: many processes that train on it, or one that times something on it. Without torch.
 
-Training shares the device and asks between steps whether to make way; timing has it alone, and those that train stand still
-meanwhile. The locks are files of this machine and this user, which end with their process however that ends. So they hold
+Training and scoring share the device and ask between steps whether to make way; timing has it alone, and those that share stand
+still meanwhile. The locks are files of this machine and this user, which end with their process however that ends. So they hold
 between workers of one study, between studies, and between engines.
 """
 
@@ -21,32 +21,50 @@ from autonas.errors import resource_error
 _POLL_S = 0.05
 
 
+class Turn:
+    """A process's place on a device beside others."""
+
+    def __init__(self, gate: IO[str], room: IO[str], finish: Callable[[], None]) -> None:
+        self._gate, self._room, self._finish = gate, room, finish
+        self._waited_s = self._enter()
+
+    def make_way(self) -> float:
+        """Wait while somebody times something on the device; the seconds waited. To be called often, between steps."""
+        try:
+            fcntl.flock(self._gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._finish()
+            fcntl.flock(self._room, fcntl.LOCK_UN)
+            waited_s = self._enter()
+            self._waited_s += waited_s
+            return waited_s
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+        return 0.0
+
+    def clock(self) -> float:
+        """`time.monotonic()` less all seconds waited: a clock that stood still with its process."""
+        return time.monotonic() - self._waited_s
+
+    def _enter(self) -> float:
+        begun = time.monotonic()
+        # Whoever wants the device alone holds the gate, so that nobody enters any more; those inside leave one by one.
+        fcntl.flock(self._gate, fcntl.LOCK_SH)
+        fcntl.flock(self._room, fcntl.LOCK_SH)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+        return time.monotonic() - begun
+
+
 @contextmanager
-def sharing(device: str) -> Iterator[Callable[[], None]]:
-    """Use `device` beside others. Call what this yields between steps: it waits while somebody times something there.
+def sharing(device: str, finish: Callable[[], None] = lambda: None) -> Iterator[Turn]:
+    """Use `device` beside others, and call `make_way` of what this yields between steps.
+
+    `finish` is called before way is made, to wait for work that was begun on the device and not awaited.
 
     Raises:
         ResourceError: the lock files cannot be written.
     """
     with _open(device, "gate") as gate, _open(device, "room") as room:
-
-        def enter() -> None:
-            # Whoever wants the device alone holds the gate, so that nobody enters any more; those inside leave one by one.
-            fcntl.flock(gate, fcntl.LOCK_SH)
-            fcntl.flock(room, fcntl.LOCK_SH)
-            fcntl.flock(gate, fcntl.LOCK_UN)
-
-        def make_way() -> None:
-            try:
-                fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                fcntl.flock(room, fcntl.LOCK_UN)
-                enter()
-            else:
-                fcntl.flock(gate, fcntl.LOCK_UN)
-
-        enter()
-        yield make_way
+        yield Turn(gate, room, finish)
 
 
 @contextmanager

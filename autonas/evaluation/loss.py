@@ -7,6 +7,7 @@ are not independent. The error of the training seed is not in them; it is pooled
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -27,23 +28,30 @@ _MAX_CLUSTERS: Final = 512
 
 
 def evaluate_loss(
-    model: Transformer, dataset: Dataset, settings: EvaluationSettings, split: str = "validation"
+    model: Transformer,
+    dataset: Dataset,
+    settings: EvaluationSettings,
+    split: str = "validation",
+    *,
+    make_way: Callable[[], object] = lambda: None,
 ) -> DocumentLosses:
     """Summed nats, tokens and bytes of each scored document of `split`, at most 512: beyond that, neighbours are merged.
 
-    The model's dropout is off meanwhile; it is left in the mode it was in.
+    The model's dropout is off meanwhile; it is left in the mode it was in. `make_way` is called between batches.
 
     Raises:
         CorpusError: the split has no document.
     """
     scored = scored_tokens(dataset, split, settings.validation_tokens)
     with eval_mode(model):
-        nats = document_nats(model, scored)
+        nats = document_nats(model, scored, make_way)
     return merge_documents(nats, np.diff(scored.starts), scored.bytes)
 
 
 @torch.no_grad()
-def document_nats(model: Transformer, scored: ScoredTokens) -> NDArray[np.float64]:
+def document_nats(
+    model: Transformer, scored: ScoredTokens, make_way: Callable[[], object] = lambda: None
+) -> NDArray[np.float64]:
     """Summed nats of each document, (documents,); the model is used in the mode it is in."""
     begins, lengths, owners = scored.windows(model.spec.context_length)
     nats = np.zeros(scored.num_documents)
@@ -53,6 +61,7 @@ def document_nats(model: Transformer, scored: ScoredTokens) -> NDArray[np.float6
     order = np.argsort(-lengths, kind="stable")
     first = 0
     while first < len(order):
+        make_way()
         longest = int(lengths[order[first]])
         rows = order[first : first + max(1, _BATCH_TOKENS[device.type] // longest)]
         offsets = np.arange(longest)

@@ -147,13 +147,14 @@ def train(
     until_tokens: int | None = None,
     stop: Callable[[], bool] | None = None,
     deadline: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
     micro_windows: int | None = None,
 ) -> Iterator[Progress]:
     """Train until `until_tokens` in all (rounded up to whole steps), or to the end of the schedule; yields between steps.
 
     At every yield `state` may be saved, forked or left for good. `stop` is asked before every step; `deadline` is a value of
-    `time.monotonic()`. `micro_windows`: at most so many windows go through the model at once; the gradients are the same but
-    for rounding and for the masks of dropout.
+    `clock`, which also tells the speed and may leave out what is no training. `micro_windows`: at most so many windows go
+    through the model at once; the gradients are the same but for rounding and for the masks of dropout.
 
     Raises:
         TrialFailure: "preempted" or "timeout", with `state` as good as at a yield; "nan", "diverged" or "out_of_memory".
@@ -167,37 +168,41 @@ def train(
     steps_per_read = STEPS_PER_READ.get(device.type, ACCELERATOR_STEPS_PER_READ)
     place = f"training {state.model.spec.fingerprint}"
     pending: list[tuple[int, Tensor]] = []
-    since = time.perf_counter()
+    since = clock()
     while state.tokens < end:
-        failure = _interruption(stop, deadline)
+        failure = _interruption(stop, deadline, clock)
         if failure is None:
             with memory_guard(place):
                 measured = _step(state, device, micro_windows)
             state.tokens += state.step_tokens
             pending.append((state.tokens, measured))
         if pending and (failure is not None or len(pending) == steps_per_read or state.tokens >= end):
-            progress = _read(state, pending, since)
+            values = _read(state, pending)
+            progress = _progress(state, values, clock() - since)
             pending = []
             yield progress
-            since = time.perf_counter()
+            since = clock()
         if failure is not None:
             raise failure
 
 
-def _interruption(stop: Callable[[], bool] | None, deadline: float | None) -> TrialFailure | None:
+def _interruption(stop: Callable[[], bool] | None, deadline: float | None, clock: Callable[[], float]) -> TrialFailure | None:
     if stop is not None and stop():
         return TrialFailure("preempted", "asked to stop")
-    if deadline is not None and time.monotonic() >= deadline:
+    if deadline is not None and clock() >= deadline:
         return TrialFailure("timeout", "the time limit was reached")
     return None
 
 
-def _read(state: TrainState, pending: list[tuple[int, Tensor]], since: float) -> Progress:
-    """Wait for the pending steps, judge each of them, and sum them up."""
-    values = torch.stack([measured for _, measured in pending]).tolist()
+def _read(state: TrainState, pending: list[tuple[int, Tensor]]) -> list[list[float]]:
+    """Wait for the pending steps and judge each of them; their losses and gradient norms."""
+    values: list[list[float]] = torch.stack([measured for _, measured in pending]).tolist()
     for (tokens, _), (loss, norm) in zip(pending, values, strict=True):
         state.guard.check(tokens, loss, norm)
-    seconds = time.perf_counter() - since
+    return values
+
+
+def _progress(state: TrainState, values: list[list[float]], seconds: float) -> Progress:
     return Progress(
         tokens=state.tokens,
         loss=sum(loss for loss, _ in values) / len(values),
@@ -264,6 +269,12 @@ def _dropout_stream(state: TrainState, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(int.from_bytes(digest, "little"))
         yield
+
+
+def finish_steps(device: torch.device) -> None:
+    """Wait until the device has done what it was given: steps are begun ahead of it, and it may be asked to stand still."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _device(model: Transformer) -> torch.device:

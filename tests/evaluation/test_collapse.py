@@ -69,6 +69,21 @@ def test_the_same_seed_gives_the_same_and_another_seed_other_samples(dataset: Da
     assert measure_collapse(model, dataset, SETTINGS, seed=4)[2] != first[2]
 
 
+def test_way_is_made_between_new_tokens_and_changes_nothing(dataset: Dataset, model: Transformer) -> None:
+    calls: list[float] = []
+
+    def make_way() -> float:
+        calls.append(1.0)
+        return 1.0
+
+    undisturbed = measure_collapse(model, dataset, SETTINGS, seed=3)
+    assert measure_collapse(model, dataset, SETTINGS, seed=3, make_way=make_way) == undisturbed
+    assert len(calls) >= SETTINGS.new_tokens - 1
+    calls.clear()
+    measure_collapse(model, dataset, SETTINGS, seed=3)
+    assert not calls, "the model keeps nothing of it"
+
+
 def test_a_sample_does_not_depend_on_what_else_is_sampled(dataset: Dataset, model: Transformer) -> None:
     prompts = choose_prompts(dataset, SETTINGS)
     many = draw_samples(model, dataset, prompts, SETTINGS, seed=5)

@@ -83,6 +83,22 @@ def test_blocks_of_logits_do_not_change_the_loss(dataset: Dataset, model: Transf
     np.testing.assert_allclose(evaluate_loss(model, dataset, FEW).nats, whole.nats, rtol=1e-5)
 
 
+def test_way_is_made_before_every_batch_and_changes_nothing(dataset: Dataset, model: Transformer) -> None:
+    calls: list[int] = []
+    batches: list[int] = []
+    features = model.features
+
+    def counted(*arguments: object) -> torch.Tensor:
+        batches.append(len(calls))
+        return features(*arguments)  # type: ignore[arg-type]
+
+    undisturbed = evaluate_loss(model, dataset, FEW)
+    model.features = counted  # type: ignore[assignment]
+    assert evaluate_loss(model, dataset, FEW, make_way=lambda: calls.append(0)) == undisturbed
+    assert batches == list(range(1, len(batches) + 1))
+    assert len(batches) > 1
+
+
 def test_merging_documents_keeps_all_sums_and_the_loss() -> None:
     generator = np.random.default_rng(0)
     nats, tokens = generator.gamma(2.0, size=1300) * 100, generator.integers(1, 900, size=1300)

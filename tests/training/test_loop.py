@@ -186,6 +186,25 @@ def test_a_deadline_is_a_timeout(make_state: StateMaker) -> None:
     assert (caught.value.kind, state.tokens) == ("timeout", 0)
 
 
+def test_what_the_clock_leaves_out_is_neither_in_the_speed_nor_in_the_limit(make_state: StateMaker) -> None:
+    """Standing still in `stop`, as where somebody has the device alone."""
+    stood = 0.0
+
+    def stand_still() -> bool:
+        nonlocal stood
+        stood += 1000.0
+        return False
+
+    def clock() -> float:
+        return time.monotonic() - stood
+
+    state = make_state()
+    seen = list(train(state, until_tokens=3 * STEP_TOKENS, stop=stand_still, deadline=clock() + 500.0, clock=clock))
+    assert stood == 3000.0
+    assert all(progress.tokens_per_s > STEP_TOKENS / 500 for progress in seen)
+    assert [progress.loss for progress in seen] == losses(make_state(), 3 * STEP_TOKENS)
+
+
 def test_a_weight_that_is_no_number_ends_the_training(make_state: StateMaker) -> None:
     state = make_state()
     with torch.no_grad():
