@@ -1,8 +1,8 @@
 """Work on data in other processes of this interpreter: on all cores, or apart from what a library would bring into this one.
 
 Neither multiprocessing nor fork: a spawned process of multiprocessing runs the user's own script again, and a fork beside
-threads may wait for ever. A child runs `serve()` and nothing else; requests and answers are pickles on its standard input and
-output.
+threads may wait for ever. A child runs the `serve()` of a module and nothing else; requests and answers are pickles on its
+standard input and output. policy/respondent.py starts its own kind of child by the same two functions.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import pickle
 import queue
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, TypeVar
@@ -23,7 +25,7 @@ from autonas.errors import AutonasError, ResourceError
 T = TypeVar("T")
 R = TypeVar("R")
 
-_SERVE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from autonas.data.processes import serve; serve()"
+_SERVE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {module} import serve; serve()"
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], processes: int) -> Iterator[R]:
@@ -74,14 +76,7 @@ class _Child:
     """A process that answers calls one after another."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
-            # Ctrl-C is for the parent, which ends its children; a dozen tracebacks would tell the user nothing.
-            start_new_session=True,
-        )
+        self._process = start_child(__name__, environment or {})
 
     def __enter__(self) -> _Child:
         return self
@@ -111,15 +106,51 @@ class _Child:
         return answer
 
 
-def serve() -> None:
-    """Answer calls from standard input until it ends. What the called code prints goes to standard error."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+def start_child(module: str, environment: Mapping[str, str], complaints: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """A process of this interpreter that runs `module.serve()` with these variables set; its errors go to `complaints`."""
+    return subprocess.Popen(
+        # -P: a file json.py or torch.py in the working directory is not the child's business.
+        [sys.executable, "-P", "-c", _SERVE.format(module=module), json.dumps(sys.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        env={**os.environ, **environment},
+        # Ctrl-C is for the parent, which ends its children; a dozen tracebacks would tell the user nothing.
+        start_new_session=True,
+    )
+
+
+def requests_of_parent(read: Callable[[IO[bytes]], T]) -> tuple[Callable[[], T], IO[bytes]]:
+    """Of a child: what waits for its next request, and the pipe for answers. What it prints goes to standard error.
+
+    `read` takes one request from the pipe; EOFError says that the parent is gone. A thread of its own reads, so that even in
+    the middle of an answer nothing outlives who asked for it.
+    """
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    while True:
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+
+    def follow() -> None:
         try:
-            function, item = pickle.load(requests)
+            while True:
+                waiting.put(read(requests))
         except EOFError:
-            return
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 — nobody else would end this process
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    return waiting.get, answers
+
+
+def serve() -> None:
+    """Answer calls from standard input until it ends."""
+    next_request, answers = requests_of_parent(pickle.load)
+    while True:
+        function, item = next_request()
         answer: tuple[bool, Any]
         try:
             answer = True, function(item)
@@ -127,7 +158,10 @@ def serve() -> None:
             answer = False, error
         except Exception as error:  # noqa: BLE001 — not every library's exception can be pickled
             answer = False, RuntimeError(f"{type(error).__name__}: {error}")
-        _write(answers, answer)
+        try:
+            _write(answers, answer)
+        except BrokenPipeError:  # the parent was killed; there is nobody to be told
+            os._exit(0)
 
 
 def _write(pipe: IO[bytes], value: Any) -> None:

@@ -1,8 +1,7 @@
 """A process of ours that is asked, one question after another: for what needs libraries that must not enter this process.
 
-It starts with the first question and stays; it is started again when it dies. Neither multiprocessing nor fork: a spawned
-process of multiprocessing runs the user's own script again, and a fork beside threads may wait for ever. Questions and answers
-are lines of JSON. Knows nothing of what is asked.
+It starts with the first question and stays; it is started again when it dies. How a child is started, and ends with its parent,
+is in data/processes.py. Questions and answers are lines of JSON. Knows nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -11,18 +10,16 @@ import atexit
 import contextlib
 import json
 import os
-import queue
 import subprocess
-import sys
 import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping
 from typing import IO, Any, NoReturn
 
+from autonas.data.processes import requests_of_parent, start_child
 from autonas.errors import ResourceError
 
-_SERVE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from {module} import serve; serve()"
 # A question that kills two processes in a row would kill the third.
 _MOST_DEATHS = 2
 
@@ -32,7 +29,7 @@ class Respondent:
 
     def __init__(self, module: str, purpose: str, environment: Mapping[str, str]) -> None:
         self._module, self._purpose, self._environment = module, purpose, environment
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] | None = None
         self._lock = threading.Lock()
         atexit.register(self.close)
@@ -81,27 +78,17 @@ class Respondent:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(line + "\n")
+            process.stdin.write(line.encode() + b"\n")
             process.stdin.flush()
             answer = process.stdout.readline()
         except OSError:
             return None
-        return json.loads(answer) if answer.endswith("\n") else None
+        return json.loads(answer) if answer.endswith(b"\n") else None
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[bytes]:
         # A pipe that nobody empties would fill up and stop the child; a file also keeps its last words.
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 — closed when the process is buried
-        self._process = subprocess.Popen(
-            # -P: a file json.py or torch.py in the working directory is not the child's business.
-            [sys.executable, "-P", "-c", _SERVE.format(module=self._module), json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            encoding="utf-8",
-            env={**os.environ, **self._environment},
-            # Ctrl-C is for the parent alone: the child ends when its standard input does, whatever became of the parent.
-            start_new_session=True,
-        )
+        self._process = start_child(self._module, self._environment, self._complaints)
         return self._process
 
     def _bury(self) -> str:
@@ -123,25 +110,23 @@ class Respondent:
 
 
 def answer_lines(function: Callable[[Any], Any]) -> NoReturn:
-    """Answer each line of standard input by `function` of it, until whoever asks is gone. What it prints is thrown away.
-
-    The input is read in a thread of its own, so that even in the middle of an answer nothing outlives who asked for it.
-    """
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    questions: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            questions.put(line)
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
+    """Answer each line of standard input by `function` of it, until whoever asks is gone. What it prints is thrown away."""
+    next_question, answers = requests_of_parent(_line)
     while True:
-        question = json.loads(questions.get())
+        question = json.loads(next_question())
         try:
             answer = {"answer": function(question)}
         except Exception:  # noqa: BLE001 — raised again where the question came from
             answer = {"raised": traceback.format_exc()}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        try:
+            answers.write(json.dumps(answer).encode() + b"\n")
+            answers.flush()
+        except BrokenPipeError:  # whoever asked was killed
+            os._exit(0)
+
+
+def _line(requests: IO[bytes]) -> bytes:
+    line = requests.readline()
+    if not line:
+        raise EOFError
+    return line

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from autonas.data.processes import apart, ordered_map
 from autonas.errors import CorpusError, ResourceError
+from tests.waiting import eventually, is_gone
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def slow_for_the_first(number: int) -> tuple[int, int]:
@@ -86,3 +93,45 @@ def test_what_is_imported_apart_is_not_imported_here() -> None:
     assert apart(imported, "colorsys", {"ONLY_THERE": "yes"}) == (True, "yes")
     assert "ONLY_THERE" not in os.environ
     assert "colorsys" not in sys.modules
+
+
+def leave_a_mark(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(120)
+
+
+PARENT = """
+import sys
+from autonas.data.processes import apart
+from tests.data.test_processes import leave_a_mark
+apart(leave_a_mark, sys.argv[1], {})
+"""
+
+
+def test_a_child_at_work_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(mark)], stderr=subprocess.PIPE, cwd=ROOT, text=True) as parent:
+        assert eventually(lambda: mark.exists() and mark.read_text() != "")
+        parent.send_signal(signal.SIGKILL)
+        _, complaints = parent.communicate(timeout=30)
+    assert complaints == ""
+    assert eventually(lambda: is_gone(int(mark.read_text())))
+
+
+def test_files_in_the_working_directory_do_not_stand_in_for_the_librarys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "pickle", "queue"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    assert apart(complain, 1, {}) == 1
+
+
+def test_a_request_that_the_child_cannot_read_is_one_message(capfd: pytest.CaptureFixture[str]) -> None:
+    class Unreadable:
+        def __reduce__(self) -> tuple[object, ...]:
+            return int, ("no number",)
+
+    with pytest.raises(ResourceError, match="without an answer"):
+        apart(type, Unreadable(), {})
+    assert "no number" in capfd.readouterr().err

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from autonas.errors import ResourceError
 from autonas.policy.respondent import Respondent
+from tests.waiting import eventually, is_gone
 
 ECHO = "tests.policy.echo"
 ROOT = Path(__file__).parent.parent.parent
@@ -26,22 +26,6 @@ def respondent() -> Iterator[Respondent]:
     asked = Respondent(ECHO, "tests this", {"OMP_NUM_THREADS": "1"})
     yield asked
     asked.close()
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_one_process_begins_with_the_first_question_and_answers_all(respondent: Respondent) -> None:
