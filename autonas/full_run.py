@@ -103,16 +103,11 @@ def _train_and_score(
 ) -> Outcome:
     """All of a run's work on the device but the timing of its latency."""
     with memory_guard(f"building {job.spec.fingerprint}"):
-        model = build_model(job.spec, job.seed, resolve_device(job.device))
-        found = leak_test(model)
-        training = _Training(job, model, windows, dataset, turn)
+        training = _Training(job, windows, dataset, turn)
     begun_at = training.state.tokens
+    deadline = None if job.time_limit_s is None else started + job.time_limit_s
     with held_interrupts() as interrupted:
-        training.follow(
-            on_progress,
-            lambda: interrupted() or (stop is not None and stop()),
-            None if job.time_limit_s is None else started + job.time_limit_s,
-        )
+        training.follow(on_progress, lambda: interrupted() or (stop is not None and stop()), deadline)
     state = training.state
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
     save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
@@ -131,15 +126,17 @@ def _train_and_score(
         baselines=_baselines(windows, dataset, job, state.tokens, turn.make_way),
         curve=training.log.curve(_CURVE_POINTS),
         samples=samples,
-        checks={"leak": found, "device": str(next(state.model.parameters()).device)},
+        checks={"leak": training.leak, "device": str(next(state.model.parameters()).device)},
     )
 
 
 class _Training:
     """The whole schedule, stable phase and cooldown ("wsd") or one cosine, with its checkpoint and its curve."""
 
-    def __init__(self, job: Job, model: Transformer, windows: Windows, dataset: Dataset, turn: Turn) -> None:
+    def __init__(self, job: Job, windows: Windows, dataset: Dataset, turn: Turn) -> None:
         self.job, self.dataset, self._turn = job, dataset, turn
+        model = build_model(job.spec, job.seed, resolve_device(job.device))
+        self.leak = leak_test(model)
         self.total = job.budget.tokens + job.budget.cooldown_tokens
         self.state = new_state(
             model,
