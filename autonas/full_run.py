@@ -151,7 +151,7 @@ class _Training:
         if self._last.exists():
             load(self._last, self.state)
         stretch = max(self.total // CURVE_LINES, self.state.step_tokens)
-        self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch)
+        self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch, attempt=job.attempt)
         self._saved_at, self._save_s = time.monotonic(), 0.0
 
     def follow(self, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None) -> None:
