@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.cli import main
+from autonas.commands.plan import workers_of_plan
 from autonas.data.estimate import CorpusSize
+from autonas.engine.choice import EngineSettings
 from autonas.plan import Timed, Workplace, plan_study, probes, run_plan
-from autonas.plan.measuring import time_architectures
+from autonas.plan.measuring import time_architecture, time_architectures
 from autonas.plan.study import together
 from autonas.policy.forecast import interpolate
 from autonas.recipe import Recipe, load_recipe
@@ -132,11 +137,66 @@ def test_what_would_take_too_long_is_not_timed(code_lm: Recipe, monkeypatch: pyt
 
     monkeypatch.setattr("autonas.plan.measuring.time_architecture", time_one)
     specs = probes(code_lm)
-    found = time_architectures(code_lm, specs, device="cpu", threads=1, say=lambda text: None)
+    found = time_in(code_lm, specs, 1e6)
     assert [entry.spec for entry in found] == tried == [specs[0]]
     huge = dataclasses.replace(specs[-1], layers=400, width=8192, heads=8, kv_heads=8)
-    (only,) = time_architectures(code_lm, [huge], device="cpu", threads=1, say=lambda text: None)
+    (only,) = time_in(code_lm, [huge], 1e6)
     assert (only.spec.layers, only.spec.width) == (1, 8192)
+
+
+def time_in(recipe: Recipe, specs: Sequence[ArchSpec], seconds: float) -> tuple[Timed, ...]:
+    deadline = time.monotonic() + seconds
+    return time_architectures(recipe, specs, device="cpu", threads=1, say=lambda text: None, deadline=deadline)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(-5.0, 1), (0.0, 1), (1e-3, 1), (1.0, 3), (1e6, 3)])
+def test_timing_ends_with_its_deadline_but_the_smallest_is_always_timed(
+    code_lm: Recipe, monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
+) -> None:
+    given: list[float] = []
+
+    def time_one(recipe: Recipe, spec: ArchSpec, *, seconds: float, **_: Any) -> Timed:
+        given.append(seconds)
+        return timed(spec, 1e-14)
+
+    monkeypatch.setattr("autonas.plan.measuring.time_architecture", time_one)
+    monkeypatch.setattr("autonas.plan.measuring._LEAST_SECONDS", 0.01)
+    found = time_in(code_lm, probes(code_lm), seconds)
+    assert [entry.spec for entry in found] == list(probes(code_lm)[:count])
+    assert all(each <= 4.0 for each in given)
+    assert sum(given) <= max(seconds, 0.02)
+
+
+def test_architectures_that_were_not_timed_are_reckoned_by_flops_and_it_is_said(code_lm: Recipe) -> None:
+    whole = workplace(code_lm)
+    cut = dataclasses.replace(whole, timed=whole.timed[:1])
+    found = plan_study(code_lm, CORPUS, cut)
+    assert any("1 of 3 architectures were timed" in note for note in found["warnings"])
+    complete = plan_study(code_lm, CORPUS, whole)
+    assert found["seconds"] == pytest.approx(complete["seconds"]), "these times are in proportion to FLOPs"
+    assert not any("were timed" in note for note in complete["warnings"])
+
+
+def test_a_latency_is_not_timed_when_time_is_up(code_lm: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autonas.plan.measuring._latency_ms", lambda *_: pytest.fail("timed"))
+    spec = dataclasses.replace(probes(code_lm)[0], layers=1, width=16, heads=2, kv_heads=2)
+    found = time_architecture(code_lm, spec, device="cpu", threads=1, seconds=0.01, deadline=time.monotonic())
+    assert found.latency_ms is None
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "cores", "threads", "workers"),
+    [(3, 0.4, 64, 1, 6), (3, None, 64, 1, 3), (3, 0.4, 8, 2, 4), (2, 2.0, 64, 1, 1), (1, 0.5, 1, 1, 1), (0, None, 5, 2, 2)],
+)
+def test_the_workers_of_a_plan_are_those_that_would_fit(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, share: float | None, cores: int, threads: int, workers: int
+) -> None:
+    monkeypatch.setattr("autonas.machine.num_cores", lambda: cores)
+    monkeypatch.setattr("autonas.training.speed.num_gpus", lambda: gpus)
+    device = torch.device("cuda" if gpus else "cpu")
+    monkeypatch.setattr("autonas.evaluation.latency.resolve_device", lambda name: device)
+    settings = EngineSettings(threads=threads, gpus_per_worker=share)
+    assert workers_of_plan(settings) == workers
 
 
 # The command
@@ -196,8 +256,9 @@ def test_a_full_run_is_planned_by_its_architecture_and_steps(space: str, capsys:
     ],
 )
 def test_a_wrong_plan_is_one_message(
-    space: str, arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+    space: str, arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("autonas.data.estimate.size_corpus", lambda *_, **__: pytest.fail("the corpus was read first"))
     code, out, err = plan(capsys, "--space", space, *arguments)
     assert code == 2
     assert out == ""

@@ -7,30 +7,39 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from autonas.commands import OK, engine_settings, note, print_json
+from autonas.commands import OK, check_vocabulary, engine_settings, note, print_json
 from autonas.errors import RequestError
 
 if TYPE_CHECKING:
+    from autonas.arch import ArchSpec
     from autonas.data.estimate import CorpusSize
     from autonas.engine.choice import EngineSettings
     from autonas.recipe import Recipe
 
 _RUN_SECONDS = 15.0  # of timing one architecture when nothing else is to be timed
 _PROCESS_S = 1.0  # of Python and the command itself, before anything here can be timed
+_TIMING_ENDS_S = 40.0  # after the command's begin: its answer is promised within a minute
 
 
 def plan(options: argparse.Namespace) -> int:
     from autonas.api import read_recipe
     from autonas.data.estimate import size_corpus
 
+    begun = time.monotonic()
     if (options.spec is None) != (options.steps is None):
         raise RequestError("--spec and --steps go together: the architecture and the length of one full run")
     recipe = read_recipe(options.space, options.trials, options.max_hours, None, options.seed)
-    corpus = size_corpus(recipe.corpus, recipe.tokenizer, say=note)
+    # What is refused is refused before the corpus is read, which may take long.
     if options.spec is not None:
-        _print(_plan_run(options, recipe, corpus), _run_lines, as_json=options.json)
+        spec = _read_spec(options, recipe)
+        corpus = size_corpus(recipe.corpus, recipe.tokenizer, say=note)
+        _print(_plan_run(options, recipe, spec, corpus), _run_lines, as_json=options.json)
     else:
-        _print(_plan_study(options, recipe, corpus), _study_lines, as_json=options.json)
+        settings = engine_settings(options)
+        workers = workers_of_plan(settings)
+        corpus = size_corpus(recipe.corpus, recipe.tokenizer, say=note)
+        values = _plan_study(settings, workers, recipe, corpus, begun + _TIMING_ENDS_S)
+        _print(values, _study_lines, as_json=options.json)
     return OK
 
 
@@ -41,17 +50,15 @@ def _print(values: dict[str, Any], lines: Any, *, as_json: bool) -> None:
         print("\n".join(lines(values)))
 
 
-def _plan_study(options: argparse.Namespace, recipe: Recipe, corpus: CorpusSize) -> dict[str, Any]:
+def _plan_study(settings: EngineSettings, workers: int, recipe: Recipe, corpus: CorpusSize, deadline: float) -> dict[str, Any]:
     from autonas.evaluation.timing import OthersOnCpu
     from autonas.machine import resolve_threads
     from autonas.plan import Workplace, plan_study, probes
     from autonas.plan.measuring import time_architectures
 
-    settings = engine_settings(options)
     threads = resolve_threads(settings.threads)
-    workers = _workers(settings, threads)
     others = OthersOnCpu()
-    timed = time_architectures(recipe, probes(recipe), device=settings.device, threads=threads, say=note)
+    timed = time_architectures(recipe, probes(recipe), device=settings.device, threads=threads, say=note, deadline=deadline)
     workplace = Workplace(
         engine=settings.name,
         workers=workers,
@@ -63,11 +70,12 @@ def _plan_study(options: argparse.Namespace, recipe: Recipe, corpus: CorpusSize)
     return plan_study(recipe, corpus, workplace)
 
 
-def _workers(settings: EngineSettings, threads: int) -> int:
+def workers_of_plan(settings: EngineSettings) -> int:
     """The jobs that would run at once: as asked, or as many as fit on this machine."""
-    from autonas.evaluation.latency import resolve_device
-    from autonas.machine import num_cores
+    from autonas.engine.choice import fitting
+    from autonas.machine import num_cores, resolve_threads
 
+    threads = resolve_threads(settings.threads)
     if settings.name == "inline":
         if settings.workers not in (None, 1):
             raise RequestError("--engine inline has one worker, in this process; leave out --workers")
@@ -76,31 +84,30 @@ def _workers(settings: EngineSettings, threads: int) -> int:
         return settings.workers
     if settings.ray_address is not None:
         raise RequestError("how many workers a cluster has is not looked up for a plan; give --workers")
-    if resolve_device(settings.device).type == "cuda":
-        return _gpu_workers(settings.gpus_per_worker or 1.0)
-    return max(num_cores() // threads, 1)
-
-
-def _gpu_workers(gpus_per_worker: float) -> int:
+    from autonas.evaluation.latency import resolve_device
     from autonas.training.speed import num_gpus
 
-    return max(int(num_gpus() / gpus_per_worker), 1)
+    fits = fitting(num_cores(), threads)
+    if resolve_device(settings.device).type == "cuda":
+        fits = min(fits, fitting(num_gpus(), settings.gpus_per_worker or 1.0))
+    return max(fits, 1)
 
 
-def _plan_run(options: argparse.Namespace, recipe: Recipe, corpus: CorpusSize) -> dict[str, Any]:
-    from autonas.evaluation.timing import OthersOnCpu
-    from autonas.machine import resolve_threads
-    from autonas.plan import busy_notes, run_plan
-    from autonas.plan.measuring import time_architecture, time_scoring
+def _read_spec(options: argparse.Namespace, recipe: Recipe) -> ArchSpec:
     from autonas.space.spec_file import read_spec
 
     space = recipe.space
     spec = read_spec(options.spec, {"vocab_size": space.vocab_size, "context_length": space.context_length})
-    if spec.vocab_size != space.vocab_size:
-        raise RequestError(
-            f"{options.spec}: vocab_size is {spec.vocab_size} and the tokenizer of {options.space} has {space.vocab_size} "
-            "entries. Leave it out, or give the recipe it belongs to with --space."
-        )
+    check_vocabulary(options, spec, space.vocab_size)
+    return spec
+
+
+def _plan_run(options: argparse.Namespace, recipe: Recipe, spec: ArchSpec, corpus: CorpusSize) -> dict[str, Any]:
+    from autonas.evaluation.timing import OthersOnCpu
+    from autonas.machine import resolve_threads
+    from autonas.plan import busy_notes, run_plan
+    from autonas.plan.measuring import time_architecture, time_scoring
+
     threads = resolve_threads(options.threads)
     note("timing the architecture")
     begun = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 
 import psutil
@@ -13,38 +15,46 @@ from autonas.plan.study import LATENCY_S, Timed
 from autonas.recipe import Recipe
 
 _SECONDS = 4.0  # for the speed of one architecture
+_LEAST_SECONDS = 0.5
+_FEWEST_WINDOWS = 8  # trained, or as long as that, where an architecture is timed at all: more than measure_speed's least
 _WINDOW_S = 1.0  # of one window's training: what takes longer is not timed, but reckoned from smaller architectures
 _FIRST_FLOPS = 2e11  # of a window's training: a few seconds on the slowest core
 _MEMORY_SHARE = 0.8  # of what is free
 
 
 def time_architectures(
-    recipe: Recipe, specs: Sequence[ArchSpec], *, device: str, threads: int, say: Callable[[str], None]
+    recipe: Recipe, specs: Sequence[ArchSpec], *, device: str, threads: int, say: Callable[[str], None], deadline: float
 ) -> tuple[Timed, ...]:
     """Train and time `specs`, in rising order of work, until one would take too long; at least one, if need be in one layer.
+
+    By `deadline`, a value of `time.monotonic()`, it is over but for that one.
 
     Raises:
         DeviceError: this machine lacks the device or the number format.
         RequestError: not even the smallest fits the memory.
     """
     found: list[Timed] = []
-    for asked in specs:
-        spec = asked
+    for number, asked in enumerate(specs):
+        spec, left = asked, deadline - time.monotonic()
         flops = cost.training_flops_per_token(spec) * spec.context_length
         if found:
             last = found[-1]
             expected = flops * last.seconds_per_token / cost.training_flops_per_token(last.spec)
-            if expected > _WINDOW_S or _too_large(spec):
+            if expected > min(_WINDOW_S, left / _FEWEST_WINDOWS) or _too_large(spec):
                 break
         elif flops > _FIRST_FLOPS:
             spec = ArchSpec.from_dict({**spec.to_dict(), "layers": 1})
         say(f"timing an architecture of {cost.count_params(spec):,} parameters")
-        found.append(time_architecture(recipe, spec, device=device, threads=threads))
+        # Half of what is left is for building them, and for latencies.
+        seconds = min(_SECONDS, max(0.5 * left / (len(specs) - number), _LEAST_SECONDS))
+        found.append(time_architecture(recipe, spec, device=device, threads=threads, seconds=seconds, deadline=deadline))
     return tuple(found)
 
 
-def time_architecture(recipe: Recipe, spec: ArchSpec, *, device: str, threads: int, seconds: float = _SECONDS) -> Timed:
-    """The speed of training `spec`, and its latency where the recipe measures it here."""
+def time_architecture(
+    recipe: Recipe, spec: ArchSpec, *, device: str, threads: int, seconds: float, deadline: float = math.inf
+) -> Timed:
+    """The speed of training `spec`, and its latency where the recipe measures it here and the deadline is not yet over."""
     from autonas.evaluation.latency import resolve_device
     from autonas.training.speed import measure_speed
 
@@ -61,7 +71,7 @@ def time_architecture(recipe: Recipe, spec: ArchSpec, *, device: str, threads: i
         step_tokens=speed.step_tokens,
         timed_tokens=speed.timed_tokens,
         timed_steps=speed.timed_steps,
-        latency_ms=_latency_ms(recipe, spec),
+        latency_ms=_latency_ms(recipe, spec) if time.monotonic() < deadline else None,
     )
 
 

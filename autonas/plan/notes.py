@@ -52,6 +52,16 @@ def busy_notes(others_share: float) -> list[str]:
     return [f"other programs used {others_share:.0%} of the cores while this machine was timed: alone it may be much faster"]
 
 
+def timing_notes(num_timed: int, num_probes: int) -> list[str]:
+    """What to think of times where fewer architectures were tried than should have been."""
+    if num_timed >= num_probes:
+        return []
+    return [
+        f"{num_timed} of {num_probes} architectures were timed, as a plan has one minute: the speed of larger ones is reckoned "
+        "from theirs by the FLOPs of a token"
+    ]
+
+
 def _corpus_notes(corpus: CorpusSize) -> list[str]:
     if corpus.dataset is not None:
         return []

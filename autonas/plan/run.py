@@ -8,10 +8,10 @@ from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.estimate import CorpusSize
 from autonas.recipe import Recipe
+from autonas.run_folder import NUM_PROBES, PROBE_SHARE
 
 _CHECKPOINT_BYTES = 12  # of each parameter: weights and two moments in float32
 _WEIGHTS_BYTES = 4
-_ON_THE_WAY = 0.03  # tokens whose loss is measured for the curve, of those trained on: full_run.py
 
 
 def run_plan(
@@ -30,7 +30,7 @@ def run_plan(
     """
     tokens = steps * step_tokens(recipe, spec)
     training = tokens * seconds_per_token
-    evaluated = min(recipe.evaluation.validation_tokens, corpus.validation_tokens) + _ON_THE_WAY * tokens
+    evaluated = min(recipe.evaluation.validation_tokens, corpus.validation_tokens) + NUM_PROBES * PROBE_SHARE * tokens
     scoring = evaluated / 3 * seconds_per_token + scoring_seconds
     return {
         "params": cost.count_params(spec),

@@ -11,7 +11,7 @@ from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.estimate import CorpusSize
 from autonas.objective import OBJECTIVES
-from autonas.plan.notes import plan_notes
+from autonas.plan.notes import plan_notes, timing_notes
 from autonas.plan.run import run_disk_bytes, run_plan
 from autonas.policy import calibration, forecast
 from autonas.policy.policy import Policy
@@ -96,7 +96,10 @@ def plan_study(recipe: Recipe, corpus: CorpusSize, workplace: Workplace) -> dict
         "max_seconds": limit,
         "promotion": promotion,
         "disk_bytes": _disk(recipe, specs, corpus),
-        "warnings": plan_notes(recipe, corpus, rungs, seconds, promotion, workplace.others_share),
+        "warnings": [
+            *timing_notes(len(workplace.timed), len(probes(recipe))),
+            *plan_notes(recipe, corpus, rungs, seconds, promotion, workplace.others_share),
+        ],
     }
 
 
