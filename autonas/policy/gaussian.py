@@ -28,6 +28,7 @@ _AT_ONCE = 32
 # Torch's threads wait for each other: two take 7 times as long as one. Read when torch and OpenBLAS are imported.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _LEGAL, _ILLEGAL = -1.0, 1.0
+_MOST_WORDS = 200  # characters of what is told of a failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +54,15 @@ def draw(kinds: Mapping[str, BaseDistribution], num_objectives: int, points: tup
     """The params that the sampler proposes after these points: the same for the same arguments, in any process.
 
     Raises:
+        ArithmeticError: the sampler cannot answer this question, as where its matrices are not positive definite.
         ResourceError: the process that is asked died, and the one after it too.
     """
     dimensions = {name: distribution_to_json(kind) for name, kind in kinds.items()}
     question = Question(dimensions=dimensions, num_objectives=num_objectives, points=points, seed=seed)
-    params: dict[str, Any] = respondent().ask(to_json(question))
+    answered: dict[str, Any] = respondent().ask(to_json(question))
+    if "failed" in answered:
+        raise ArithmeticError(answered["failed"])
+    params: dict[str, Any] = answered["params"]
     return params
 
 
@@ -75,7 +80,7 @@ def serve() -> NoReturn:
 
 
 def answer(question: Question) -> dict[str, Any]:
-    """Params by expected improvement of the front's volume, weighed with the chance to be feasible. Imports torch.
+    """Params by expected improvement of the front's volume, weighed with the chance to be feasible; or "failed". Imports torch.
 
     Pending points are taken into account with scores drawn from the model. Without infeasible points there is no constraint.
     """
@@ -84,7 +89,12 @@ def answer(question: Question) -> dict[str, Any]:
     sampler = _Sampler(question.seed, [trial for state, trial in frozen if state == "infeasible"])
     study = optuna.create_study(directions=["minimize"] * question.num_objectives, sampler=sampler)
     study.add_trials([trial for state, trial in frozen if state != "infeasible"])
-    return dict(study.ask(fixed_distributions=kinds).params)
+    try:
+        return {"params": dict(study.ask(fixed_distributions=kinds).params)}
+    except (ArithmeticError, AssertionError, RuntimeError, ValueError) as error:
+        # Of what numbers do to the sampler: LinAlgError of torch is a RuntimeError, that of NumPy a ValueError. Bugs of ours,
+        # and of an Optuna that has changed, are mostly others, and are raised.
+        return {"failed": f"{type(error).__name__.lstrip('_')}: {error}".splitlines()[0][:_MOST_WORDS]}
 
 
 def _frozen(point: Point, kinds: Mapping[str, BaseDistribution], question: Question) -> FrozenTrial:

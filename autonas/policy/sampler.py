@@ -32,6 +32,7 @@ from autonas.trial import StudyRecord, TrialRecord
 NUM_STARTUP_TRIALS = 10
 # An ask of gp takes seconds: when so many in a row name what is known already, draws at random go on.
 _MOST_GP_ASKS = 3
+GP_FAILED = "gp_failed"  # a note of a trial whose params are random, since gp could not answer: why
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -65,7 +66,9 @@ def draw(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Params for the study's next trial, and the sampler's own notes on it, to be kept with the trial.
 
-    `attempt` counts draws for the same trial: each gives other params when the ones before were known already.
+    Where gp cannot answer, the params are random ones, and GP_FAILED among the notes says why: the question depends on the
+    ledger alone, and would be asked in vain for ever. `attempt` counts draws for the same trial: each gives other params when
+    the ones before were known already.
 
     Raises:
         RecipeError: there is no sampler of this name.
@@ -75,10 +78,14 @@ def draw(
     shown = [o for o in objectives if OBJECTIVES[o].known != "final" or rung == num_rungs - 1]
     kinds = distributions(space)
     frozen = [_frozen(record, kinds, shown, rung) for record in study.trials if record.repeat_of is None]
+    failed: dict[str, Any] = {}
     if name == "gp":
         points = tuple(point for point in map(_point, frozen) if point is not None)
         if sum(point.state == "scored" for point in points) >= NUM_STARTUP_TRIALS and attempt < _MOST_GP_ASKS:
-            return gaussian.draw(kinds, len(shown), points, derived_seed(seed, number, attempt)), {}
+            try:
+                return gaussian.draw(kinds, len(shown), points, derived_seed(seed, number, attempt)), {}
+            except ArithmeticError as error:
+                failed = {GP_FAILED: str(error)}
         name = "random"
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -92,7 +99,7 @@ def draw(
             notes = memory.get_trials(deepcopy=False)[-1].system_attrs
     finally:
         optuna.logging.set_verbosity(verbosity)
-    return dict(trial.params), dict(notes)
+    return dict(trial.params), {**notes, **failed}
 
 
 def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

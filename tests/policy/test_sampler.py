@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 from autonas import pareto
 from autonas.errors import RecipeError
 from autonas.policy import gaussian, sampler
+from autonas.policy.respondent import Respondent
 from autonas.policy.settings import MOST_GP_OBJECTIVES, SAMPLERS
 from autonas.recipe import load_recipe
 from autonas.space.domains import Choice, Domain, Int
@@ -218,6 +220,19 @@ def test_gp_killed_between_and_during_asks_answers_as_if_it_had_not_been() -> No
     killing.start()
     assert draw("gp", study) == expected
     killing.join()
+
+
+def test_where_gp_fails_that_one_draw_is_random_and_its_note_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = mixed_study()
+    broken = Respondent("tests.policy.broken", "fails", {})
+    with monkeypatch.context() as patched, contextlib.closing(broken):
+        patched.setattr(gaussian, "respondent", lambda: broken)
+        params, notes = sampler.draw("gp", SPACE, OBJECTIVES, study, num_rungs=1, seed=0)
+        assert sampler.draw("gp", SPACE, OBJECTIVES, study, num_rungs=1, seed=0) == (params, notes)
+    assert params == draw("random", study)
+    assert notes == {"gp_failed": "LinAlgError: linalg.cholesky: the input is not positive-definite"}
+    later = study_of(*study.trials, trained(0, params, sampler_state=notes))
+    assert sampler.draw("gp", SPACE, OBJECTIVES, later, num_rungs=1, seed=0)[1] == {}
 
 
 def test_gp_is_refused_more_objectives_than_it_can_compute(tmp_path: Path) -> None:
