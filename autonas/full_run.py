@@ -181,7 +181,6 @@ class _Training:
             return stop()
 
         for progress in train(self.state, until_tokens=until, stop=interrupted, deadline=deadline, clock=self._turn.clock):
-            check_attempt(self._last.parent, self.job.attempt)
             self.log.step(to_json(progress))
             on_progress(progress)
             if progress.tokens * NUM_PROBES // self.total > before * NUM_PROBES // self.total:
