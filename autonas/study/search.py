@@ -163,6 +163,8 @@ class Search:
             assert original.spec is not None
             self.ledger.begin(original.params, self.distributions, original.spec, original.scores, repeat_of=original.number)
             return
+        if sampler.GP_FAILED in step.sampler_state:
+            self.watcher.say(f"this draw is random: gp could not answer ({step.sampler_state[sampler.GP_FAILED]})")
         space = self.recipe.space
         spec: ArchSpec | None = None
         scores: dict[str, Score] = {}
