@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,10 @@ PACKAGES = (
     "zoneinfo",
 )
 
+
+# A shell starts what runs in its background with SIGINT ignored, which the commands under test would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One token for every Ray of the tests, whether an engine starts it or a test does: a process cannot change it later.
 os.environ["RAY_AUTH_MODE"] = "token"
