@@ -290,6 +290,7 @@ def test_a_table_without_the_architecture_costs_the_latency_and_not_the_run(data
     assert not (tmp_path / "b" / "metrics.jsonl").exists(), "found out before the first step"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_killed_in_the_middle_goes_on_where_it_was(dataset: Dataset, tmp_path: Path, number: int) -> None:
     steps = 600

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import signal
@@ -20,7 +19,7 @@ from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, pre
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.engine.ray_tune import RayEngine
 from autonas.errors import DeviceError, RequestError, ResourceError
-from autonas.trial import Budget, Job, Outcome, to_json
+from autonas.trial import Budget, Job, Outcome
 from tests.studies import small_job
 
 
@@ -136,27 +135,6 @@ print(found)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.split("\n")[-2] == "[3, 6, 6, 1, 2]", done.stderr
-
-
-def test_a_driver_never_imports_torch(dataset: Dataset, tmp_path: Path) -> None:
-    script = f"""
-import json, sys
-from pathlib import Path
-from autonas.engine.choice import EngineSettings, make_engine
-from autonas.trial import Job, from_json
-job = from_json(Job, json.loads(Path({str(tmp_path / "job.json")!r}).read_text()))
-engine = make_engine(EngineSettings(workers=1, device="cpu"))
-engine.start(job)
-(outcome,) = engine.wait()
-engine.close()
-assert outcome.ok, outcome
-print(sorted(name for name in ("torch", "tensorboardX") if name in sys.modules))
-"""
-    (tmp_path / "job.json").write_text(json.dumps(to_json(small_job(dataset.ref, tmp_path))))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]"
-    assert done.stderr == ""
 
 
 def test_no_ray_at_the_address_is_one_clear_message(tmp_path: Path) -> None:

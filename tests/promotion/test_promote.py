@@ -136,6 +136,7 @@ def test_tokens_are_written_as_they_come(study: Path, run: Run, monkeypatch: pyt
     assert sum(later > earlier for earlier, later in itertools.pairwise(seen)) > 5, "text grows between two tokens"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_promotion_killed_in_the_middle_and_resumed_is_the_whole_one(study: Path, run: Run, number: int) -> None:
     steps = 500
