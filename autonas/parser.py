@@ -202,8 +202,7 @@ def _engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ray-address",
         metavar="A",
-        default=os.environ.get("RAY_ADDRESS") or None,
-        help="a running cluster (default: this machine)",
+        help="a running cluster (default: $RAY_ADDRESS, or this machine)",
     )
     parser.add_argument("--workers", type=_count, metavar="N", help="jobs at once (default: as many as fit)")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="what models are trained on")

@@ -149,7 +149,8 @@ def test_a_controller_killed_at_random_moments_goes_on_as_if_nothing_had_been(sp
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_within_seconds_and_leaves_no_workers(space: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_within_seconds_and_leaves_no_workers(space: Path, tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
@@ -160,7 +161,7 @@ def test_ctrl_c_ends_within_seconds_and_leaves_no_workers(space: Path, tmp_path:
         time.sleep(0.1)
     workers = ray_workers(process.pid)
     assert workers
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "--resume" in errors and "Traceback" not in errors

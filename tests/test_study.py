@@ -430,6 +430,22 @@ def test_a_study_that_could_not_begin_does_not_take_its_name(search: Search) -> 
     assert begun(search(changes=changes)) == 1
 
 
+def test_a_study_whose_time_is_spent_is_not_gone_on_with(search: Search, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(study: StudyRecord) -> None:
+        if any(trial.rungs for trial in study.trials):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        search(watcher=Watcher(changed=stop))
+    with pytest.raises(StudyError, match=r"Give it more: --max-hours"):
+        search(resume=True, max_hours=1e-6)
+    study = autonas.read_study("small", out=tmp_path / "trials")
+    assert any(trial.state == "live" for trial in study.trials), "nothing was stopped"
+
+
 def test_a_new_study_clears_away_nothing_of_another_one(search: Search, tmp_path: Path) -> None:
     changes = {"budget": {"trials": 1, "rungs": ["3K"], "repeats": 0}}
     search(changes=changes)

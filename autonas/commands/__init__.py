@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -39,7 +40,7 @@ def engine_settings(options: argparse.Namespace) -> EngineSettings:
     """Where jobs run, as the command's options say."""
     return EngineSettings(
         name=options.engine,
-        ray_address=options.ray_address if options.engine == "ray" else None,
+        ray_address=options.ray_address or (os.environ.get("RAY_ADDRESS") or None if options.engine == "ray" else None),
         workers=options.workers,
         threads=options.threads or 1,
         device=options.device,

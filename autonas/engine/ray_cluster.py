@@ -12,8 +12,10 @@ import fcntl
 import hashlib
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,21 +61,37 @@ def connect(settings: EngineSettings) -> bool:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     try:
-        if settings.ray_address is not None:
-            _knock(settings.ray_address)
-            ray.init(address=settings.ray_address, **quiet)
-        else:
-            cores = max(machine.num_cores(), (settings.workers or 1) * settings.threads)
-            ray.init(
-                address="local",
-                num_cpus=cores,
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **quiet,
-            )
+        with _own_sigterm():
+            _start(settings, quiet)
     except Exception as error:
         raise _no_answer(settings, error) from error
     return True
+
+
+def _start(settings: EngineSettings, quiet: dict[str, Any]) -> None:
+    if settings.ray_address is not None:
+        _knock(settings.ray_address)
+        ray.init(address=settings.ray_address, **quiet)
+        return
+    cores = max(machine.num_cores(), (settings.workers or 1) * settings.threads)
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+
+
+def disconnect() -> None:
+    """Shut down what `connect` has begun."""
+    with _own_sigterm():
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the process's handler of SIGTERM: Ray puts one in place that aborts, and takes it away at its end."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and handler is not None:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _knock(address: str) -> None:

@@ -23,16 +23,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 import autonas
+from autonas import machine
 from autonas.engine.base import OnProgress
 from autonas.engine.choice import EngineSettings
-from autonas.engine.ray_cluster import connect, count_workers, free_workers, home_node, mark_folder, placed, worker_resources
+from autonas.engine.ray_cluster import (
+    connect,
+    count_workers,
+    disconnect,
+    free_workers,
+    home_node,
+    mark_folder,
+    placed,
+    worker_resources,
+)
 from autonas.engine.task import Report, Task, failed
 from autonas.errors import ClusterError, RequestError, ResourceError
 from autonas.trial import Failure, Job, Outcome, to_json
@@ -113,6 +122,8 @@ class RayEngine:
 
     def describe(self) -> str:
         workers = f"{self.capacity} {'worker' if self.capacity == 1 else 'workers'} on Ray"
+        if self._owns_ray and self.capacity * self._settings.threads > machine.num_cores():
+            return f"{workers}, with more threads than the {machine.num_cores()} cores here: they will be slower"
         free = free_workers(self._each)
         return workers if free >= self.capacity else f"{workers}, {self.capacity - free} of which wait for others to end"
 
@@ -161,7 +172,7 @@ class RayEngine:
             self._thread = None
         if self._owns_ray:
             self._owns_ray = False
-            ray.shutdown()
+            disconnect()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

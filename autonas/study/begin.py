@@ -54,9 +54,11 @@ def run_study(
         with contextlib.closing(engine), contextlib.ExitStack() as stack:
             if not resume:
                 _check_unused(name, folder, storage)
+                _check_new(name, folder, storage)
             if resume:
                 ledger = stack.enter_context(contextlib.closing(Ledger.open(name, folder, storage)))
                 recipe = _resumed_recipe(ledger, recipe)
+                _check_time(ledger, recipe)
             # Now, since workers that cannot be had should be known before a corpus is built.
             watcher.say(engine.describe())
             # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
@@ -97,6 +99,26 @@ def _check_unused(name: str, folder: Path, storage: str | None) -> None:
         raise StudyError(
             f"{folder} is the folder of a study {name!r} whose ledger is in another storage. Give --storage and --resume to go "
             "on with it, remove the folder, or give another --study name."
+        )
+
+
+def _check_new(name: str, folder: Path, storage: str | None) -> None:
+    """See that there is no study of this name, before Ray is started and a corpus built for it. Raises StudyError."""
+    try:
+        Ledger.open(name, folder, storage).close()
+    except StudyError:
+        return
+    raise StudyError(f"the study {name!r} exists already. Go on with it (--resume) or give another --study name.")
+
+
+def _check_time(ledger: Ledger, recipe: Recipe) -> None:
+    """See that there is time to go on: else all that is alive would be stopped at once, for good. Raises StudyError."""
+    attributes = ledger.read().attributes
+    spent_s, hours = float(attributes.get("spent_s", 0.0)), recipe.search.max_hours
+    if attributes.get("closed") is None and hours is not None and spent_s >= hours * 3600:
+        raise StudyError(
+            f"the study {ledger.name!r} has run for {spent_s / 3600:.3f} of its {hours:g} hours. Give it more: --max-hours H, "
+            "with H counted from its beginning."
         )
 
 
