@@ -162,7 +162,9 @@ def _best(study: StudyRecord) -> str:
 
 def _news(before: StudyRecord | None, after: StudyRecord) -> list[str]:
     """What happened between two records, one line each: rungs finished and trials that dropped out."""
-    known = {trial.number: trial for trial in before.trials} if before is not None else {}
+    if before is None:
+        return []  # of an earlier attempt: no news
+    known = {trial.number: trial for trial in before.trials}
     lines = []
     for trial in after.trials:
         old = known.get(trial.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -232,6 +233,7 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(two_nodes: TwoNodes, 
 
 @pytest.mark.slow
 def test_a_node_that_joins_later_is_used(tmp_path: Path, code_corpus: Path) -> None:
+    """Though its worker takes longer to start than a job takes on the first node."""
     from ray.cluster_utils import Cluster
 
     cache = tmp_path / "second-cache"
@@ -243,7 +245,7 @@ def test_a_node_that_joins_later_is_used(tmp_path: Path, code_corpus: Path) -> N
             cluster.add_node(num_cpus=1, env_vars={"AUTONAS_CACHE": str(cache)})
             capacities.append(2)
 
-    space = write_space(tmp_path / "space.yaml", code_corpus, budget={**LONGER, "trials": 10})
+    space = write_space(tmp_path / "space.yaml", code_corpus, budget={**LONGER, "trials": 16})
     try:
         engine = EngineSettings(ray_address=cluster.address, device="cpu")
         settled(autonas.search(space, out=tmp_path / "nodes", engine=engine, watcher=Watcher(changed=changed)))
@@ -267,6 +269,17 @@ def test_a_folder_that_a_node_does_not_see_is_one_clear_message(
     monkeypatch.setattr("autonas.engine.ray_tune.mark_folder", mark)
     with pytest.raises(ResourceError, match="put --out on a file system that every node mounts"):
         autonas.search(space, out=tmp_path / "nodes", engine=two_nodes.engine())
+
+
+@pytest.mark.slow
+def test_a_wrong_token_is_told_as_that(two_nodes: TwoNodes, space: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(tmp_path / "out")]
+    command += ["--ray-address", two_nodes.cluster.address]
+    environment = {**os.environ, "RAY_AUTH_TOKEN": "f" * 64}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
+    assert done.returncode == 2, done.stderr
+    assert "Ray does not let us in" in done.stderr and "export RAY_AUTH_MODE=token" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

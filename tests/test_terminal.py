@@ -69,6 +69,7 @@ def test_elsewhere_there_are_plain_lines_and_no_control_characters(
     study: StudyRecord, recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with StudyDisplay("quickstart", recipe) as display:
+        display.changed(dataclasses.replace(study, trials=()))
         display.changed(study)
         display.say("the end")
     err = capsys.readouterr().err
@@ -76,6 +77,15 @@ def test_elsewhere_there_are_plain_lines_and_no_control_characters(
     assert all(line.startswith("autonas: ") for line in err.splitlines())
     assert "at rung 0" in err
     assert err.endswith("autonas: the end\n")
+
+
+def test_what_an_earlier_attempt_has_done_is_no_news(
+    study: StudyRecord, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with StudyDisplay("quickstart", recipe) as display:
+        display.changed(study)
+        display.changed(study)
+    assert capsys.readouterr().err == ""
 
 
 def test_quiet_is_quiet(study: StudyRecord, recipe: Recipe, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def status(options: argparse.Namespace) -> int:
         print_json(statuses[0] if options.study else statuses)
         return OK
     for each in statuses:
-        _print_status(each)
+        _print_status(each, trials_dir=options.out)
     return OK
 
 
@@ -86,14 +87,18 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
 
 
 def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
-    """A promotion as the ledger remembers it, with how far its run is: none (gone from here), begun or ended."""
+    """A promotion as the ledger remembers it, with its run's state: running, interrupted, ended, or absent (gone from here)."""
+    from autonas.ledger import run_is_at_work
     from autonas.run_folder import run_state
 
-    folder = promotion["folder"]
-    return {"trial": promotion["trial"], "steps": promotion["steps"], "folder": folder, "state": run_state(Path(folder))}
+    folder = Path(promotion["folder"])
+    state: str = run_state(folder)
+    if state == "begun":
+        state = "running" if run_is_at_work(folder) else "interrupted"
+    return {"trial": promotion["trial"], "steps": promotion["steps"], "folder": str(folder), "state": state}
 
 
-def _print_status(status: dict[str, Any]) -> None:
+def _print_status(status: dict[str, Any], *, trials_dir: str) -> None:
     from autonas.reporting.quantities import duration_text
 
     trials = status["trials"]
@@ -114,6 +119,10 @@ def _print_status(status: dict[str, Any]) -> None:
     print(f"  time         {spent} so far{left}")
     for each in status["promotions"]:
         print(f"  promotion    trial {each['trial']}, {each['steps']:,} steps: {each['state']}, in {each['folder']}")
+        if each["state"] == "interrupted":
+            command = ["autonas", "promote", status["study"], "--resume", "--out", each["folder"]]
+            command += ["--trials-dir", trials_dir] if trials_dir != "trials" else []
+            print(f"  go on with   {shlex.join(command)}")
     if status["state"] == "interrupted":
         print("  go on with   the same `autonas search` and --resume")
 

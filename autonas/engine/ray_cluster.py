@@ -61,16 +61,20 @@ def connect(settings: EngineSettings) -> bool:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     try:
+        if settings.ray_address is not None:
+            _knock(settings.ray_address)
+    except (OSError, ValueError) as error:
+        raise _no_answer(settings.ray_address, error) from error
+    try:
         with _own_sigterm():
             _start(settings, quiet)
     except Exception as error:
-        raise _no_answer(settings, error) from error
+        raise _no_entry(settings, error) from error
     return True
 
 
 def _start(settings: EngineSettings, quiet: dict[str, Any]) -> None:
     if settings.ray_address is not None:
-        _knock(settings.ray_address)
         ray.init(address=settings.ray_address, **quiet)
         return
     cores = max(machine.num_cores(), (settings.workers or 1) * settings.threads)
@@ -103,13 +107,20 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
 
 
-def _no_answer(settings: EngineSettings, error: Exception) -> DeviceError:
+def _no_answer(address: str | None, error: Exception) -> DeviceError:
+    return DeviceError(
+        f"--ray-address {address}: no Ray answers there ({error}). Start one with `ray start --head`, check the address, or "
+        "leave --ray-address out."
+    )
+
+
+def _no_entry(settings: EngineSettings, error: Exception) -> DeviceError:
     what = str(error).strip().partition("\n")[0] or type(error).__name__
     if settings.ray_address is None:
         return DeviceError(f"Ray cannot be started on this machine ({what}). `--engine inline` does without it.")
     return DeviceError(
-        f"--ray-address {settings.ray_address}: no Ray answers there ({what}). Start one with `ray start --head`, check the "
-        "address, and that RAY_AUTH_MODE and the token are the cluster's; or leave --ray-address out."
+        f"--ray-address {settings.ray_address}: somebody answers there, but Ray does not let us in ({what}). RAY_AUTH_MODE and "
+        "the token have to be the cluster's: export RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its head."
     )
 
 

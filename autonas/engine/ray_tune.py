@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
@@ -264,12 +265,31 @@ class _Orders(Searcher):
         """Nothing."""
 
 
-class _Closing(TrialScheduler):
-    """Lets every job go on until the engine is closed, and keeps as many idle workers warm as there are.
+class _Pool(TuneController):
+    """Tune's controller, keeping workers: neither an idle one nor one that is just starting is thrown away.
 
-    Tune itself keeps one idle actor; when two jobs end together, the second worker would be stopped and the next job pay
-    for another process and another import of torch.
+    Tune itself keeps one idle actor: when two jobs end together, the second worker would be stopped. And it hands a warm
+    worker to a job whose own worker is starting, and stops that one: where jobs are shorter than the start of a process, a
+    node that has joined would never be used. Here the warm worker takes the next job. What is overridden is not public, but
+    there is no other way; tests/engine/test_ray_tune.py and tests/test_ray_study.py see that it works.
     """
+
+    @classmethod
+    def take_over(cls, controller: TuneController, workers: int, resources: Any) -> None:
+        """Let an existing controller be one of this kind, with `workers` of these resources to be kept."""
+        controller.__class__ = cls
+        for _ in range(workers):
+            controller._actor_cache.increase_max(resources)
+
+    def _maybe_reuse_cached_actor(self, trial: Trial) -> bool:
+        own = self._trial_to_actor.get(trial)
+        if own is not None and trial not in self._resetting_trials and self._actor_manager.is_actor_started(own):
+            return False  # its own worker has its place on a node, and either comes up or fails
+        return bool(super()._maybe_reuse_cached_actor(trial))
+
+
+class _Closing(TrialScheduler):
+    """Lets every job go on until the engine is closed."""
 
     def __init__(self, key: str, workers: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -285,9 +305,7 @@ class _Closing(TrialScheduler):
         resources = trial.placement_group_factory
         if resources not in self._warm:
             self._warm.add(resources)
-            # Not public, but the only way; tests/engine/test_ray_tune.py sees that warm workers stay.
-            for _ in range(self._workers):
-                tune_controller._actor_cache.increase_max(resources)
+            _Pool.take_over(tune_controller._tune_controller, self._workers, resources)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         pass

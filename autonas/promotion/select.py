@@ -187,9 +187,10 @@ def _best(
     picked = ordered[0]
     weights = ", ".join(f"{key} × {value:g}" for key, value in preference.weights.items())
     weighted = f" and weighted ({weights})" if weights else ""
+    knee = f"{'weighted ' if weights else ''}knee{' within the limits' if len(within) < len(distances) else ''}"
     why = (
-        f"trial {picked.number} is the {'weighted ' if weights else ''}knee: nearest to the best of every objective when each "
-        f"is scaled over the front{weighted}, at a distance of {distances[picked.number]:.2f}"
+        f"trial {picked.number} is the {knee}: nearest to the best of every objective when each is scaled over the front{weighted}, "
+        f"at a distance of {distances[picked.number]:.2f}"
     )
     if len(ordered) > 1:
         why += f" (next, trial {ordered[1].number}: {distances[ordered[1].number]:.2f})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from autonas.objective import Objective
@@ -44,7 +45,7 @@ def _legend(report: Report) -> list[str]:
     for alarm in report.alarms:
         if alarm.severity == "alarm":
             where = f" (trial {', '.join(map(str, alarm.trials))})" if alarm.trials else ""
-            lines.append(_shortened(f"ALARM {alarm.title}{where}: {alarm.text}"))
+            lines += textwrap.wrap(f"ALARM {alarm.title}{where}: {alarm.text}", WIDTH, subsequent_indent="  ")
     return lines
 
 

@@ -60,6 +60,7 @@ class Search:
         self.distributions = sampler.distributions(recipe.space)
         self.training = recipe.training
         self.running: dict[int, Job] = {}
+        self._given_up = 0  # trials that could have gone on, had there been time
         known = ledger.read().attributes
         self.clock = Clock(spent_before_s=float(known.get("spent_s", 0.0)), max_hours=recipe.search.max_hours)
         self._attempt = int(known.get("attempts", 0)) + 1
@@ -100,6 +101,7 @@ class Search:
     def search(self, *, retry_failed: bool = False) -> None:
         """Take step after step until the policy says that the study is at its end, or somebody cancels it."""
         self._write_provenance()
+        self.watcher.changed(self.ledger.read())  # where it stands before anything is done
         try:
             self.training = calibrate(self)
             if retry_failed:
@@ -112,7 +114,7 @@ class Search:
                 step = self.policy.next_step(study, running=frozenset(self.running), accepting=self._accepting(study))
                 if isinstance(step, Finish):
                     clean_checkpoints(study, self.folder)
-                    self._close(step.reason)
+                    self._close(f"time is up; {self._given_up} trials could not go on" if self._given_up else step.reason)
                     return
                 if isinstance(step, Wait):
                     self._collect()
@@ -307,6 +309,7 @@ class Search:
 
     def _give_up(self, trial: TrialRecord) -> None:
         """Time is up before this trial could go on: it keeps what it has, or has failed when it has nothing."""
+        self._given_up += 1
         if trial.rungs:
             self.ledger.stop(trial.number)
         else:

@@ -136,6 +136,12 @@ def test_tokens_are_written_as_they_come(study: Path, run: Run, monkeypatch: pyt
     assert sum(later > earlier for earlier, later in itertools.pairwise(seen)) > 5, "text grows between two tokens"
 
 
+def state_told(*parts: str) -> bool:
+    command = [sys.executable, "-m", "autonas.cli", "status", "small"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return all(part in told for part in parts)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_promotion_killed_in_the_middle_and_resumed_is_the_whole_one(study: Path, run: Run, number: int) -> None:
@@ -155,8 +161,10 @@ def test_a_promotion_killed_in_the_middle_and_resumed_is_the_whole_one(study: Pa
         assert process.returncode == 130, err
         assert "go on with: autonas promote small --engine inline --resume" in err
         assert list(study.glob("runs/*/checkpoints/last.safetensors")), "the last step was saved"
+    assert state_told(f"interrupted, in {study / 'runs'}", "go on with   autonas promote small --resume --out ")
     told: list[int] = []
     resumed = autonas.promote("small", resume=True, engine=INLINE, on_progress=lambda step, total: told.append(step.tokens))
+    assert state_told("ended, in ")
     if number == signal.SIGINT:
         assert told[0] > STEP, "it did not begin again"
     assert scores(resumed) == scores(whole)

@@ -140,6 +140,12 @@ def test_more_weight_on_an_objective_never_picks_a_worse_one_in_it(rows: Rows, n
     assert rows[heavy][column] <= rows[light][column]
 
 
+def test_a_knee_among_fewer_trials_is_told_as_that() -> None:
+    rows = [(1.0, 16.0, 1.0, 0.0), (2.0, 2.0, 1.0, 0.0), (3.0, 1.0, 1.0, 0.0)]
+    assert "Trial 1 is the knee: " in choose(report_of(rows), Preference()).reason
+    assert "Trial 2 is the knee within the limits: " in choose(report_of(rows), Preference(limits={"params": 1.5})).reason
+
+
 def test_the_distance_is_the_documented_one() -> None:
     # Scaled to [0, 1] over the front, parameters as logarithms: (0, 1), (0.5, 0.25), (1, 0); the middle one is at
     # sqrt(2 * 0.25 + 0.0625) when loss counts twice, the first at 1.
