@@ -189,8 +189,8 @@ def _best(
     weighted = f" and weighted ({weights})" if weights else ""
     knee = f"{'weighted ' if weights else ''}knee{' within the limits' if len(within) < len(distances) else ''}"
     why = (
-        f"trial {picked.number} is the {knee}: nearest to the best of every objective when each is scaled over the front{weighted}, "
-        f"at a distance of {distances[picked.number]:.2f}"
+        f"trial {picked.number} is the {knee}: nearest to the best of every objective when each is scaled over the "
+        f"front{weighted}, at a distance of {distances[picked.number]:.2f}"
     )
     if len(ordered) > 1:
         why += f" (next, trial {ordered[1].number}: {distances[ordered[1].number]:.2f})"
