@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -50,6 +52,7 @@ from autonas.trial import Failure, Job, Outcome, to_json
 STEP_S = 1.0  # of a worker's answers; Ctrl-C waits no longer than this
 _CLOSE_S = 10.0
 _RECOUNT_S = 5.0
+_ALL = 1_000_000  # workers that may idle; there are never more than jobs have been started
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -208,7 +211,7 @@ class RayEngine:
                 param_space={"home": home_node(), "key": self._key, "version": autonas.__version__},
                 tune_config=tune.TuneConfig(
                     search_alg=_Orders(self._key),
-                    scheduler=_Closing(self._key, self._workers),
+                    scheduler=_Closing(self._key),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_name_creator=lambda trial: trial.trial_id,
@@ -275,11 +278,11 @@ class _Pool(TuneController):
     """
 
     @classmethod
-    def take_over(cls, controller: TuneController, workers: int, resources: Any) -> None:
-        """Let an existing controller be one of this kind, with `workers` of these resources to be kept."""
+    def take_over(cls, controller: TuneController, resources: Any) -> None:
+        """Let an existing controller be one of this kind, whose workers take these resources."""
         controller.__class__ = cls
-        for _ in range(workers):
-            controller._actor_cache.increase_max(resources)
+        controller._actor_manager.__class__ = _Actors
+        controller._actor_cache.increase_max(resources, by=_ALL)
 
     def _maybe_reuse_cached_actor(self, trial: Trial) -> bool:
         own = self._trial_to_actor.get(trial)
@@ -288,24 +291,34 @@ class _Pool(TuneController):
         return bool(super()._maybe_reuse_cached_actor(trial))
 
 
+class _Actors(RayActorManager):
+    """Tune's book of actors, for which a worker that Ray has killed for want of memory is lost like any other.
+
+    Ray tells of it by an exception that Tune does not expect, and that would end the whole experiment.
+    """
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
 class _Closing(TrialScheduler):
     """Lets every job go on until the engine is closed."""
 
-    def __init__(self, key: str, workers: int) -> None:
+    def __init__(self, key: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._exchange_key = key
-        self._workers = workers
-        self._warm: set[Any] = set()
+        self._took_over = False
 
     def _closed(self) -> bool:
         exchange = _EXCHANGES.get(self._exchange_key)
         return exchange is None or exchange.closed
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
-        resources = trial.placement_group_factory
-        if resources not in self._warm:
-            self._warm.add(resources)
-            _Pool.take_over(tune_controller._tune_controller, self._workers, resources)
+        if not self._took_over:
+            self._took_over = True
+            _Pool.take_over(tune_controller._tune_controller, trial.placement_group_factory)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         pass

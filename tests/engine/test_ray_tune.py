@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, pre
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.engine.ray_tune import RayEngine
 from autonas.errors import DeviceError, RequestError, ResourceError
-from autonas.trial import Budget, Job, Outcome
+from autonas.trial import Budget, Job, Outcome, to_json
 from tests.studies import small_job
 
 
@@ -87,6 +88,48 @@ def test_a_killed_worker_costs_its_job_and_nothing_else(engine: RayEngine, job: 
     short = dataclasses.replace(long, budget=Budget(rung=0, tokens=40_960, cooldown_tokens=1_024), trial=1)
     assert all(o.ok for o in together(engine, [short, dataclasses.replace(job, trial=2)]))
     assert trunk.exists(), "what the lost worker had saved is there for another attempt"
+
+
+SHORT_OF_MEMORY = """
+import dataclasses, json, os, sys, time
+from pathlib import Path
+import ray
+from ray._common.utils import get_system_memory
+from ray._private.utils import get_used_memory
+from ray.cluster_utils import Cluster
+from autonas.engine.choice import EngineSettings
+from autonas.engine.ray_tune import RayEngine
+from autonas.trial import Budget, Job, from_json
+
+job = from_json(Job, json.loads(Path(sys.argv[1]).read_text()))
+GIB = 2**30
+os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+os.environ["RAY_memory_usage_threshold"] = str((get_used_memory() + 3 * GIB) / get_system_memory())
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+engine = RayEngine(EngineSettings(ray_address=cluster.address, device="cpu"))
+endless = Budget(rung=0, tokens=4_096_000, cooldown_tokens=1_024)
+engine.start(dataclasses.replace(job, budget=endless, checkpoint_every_s=0.0))
+while not Path(job.folder, "checkpoints", "00000", "trunk.safetensors").exists():
+    time.sleep(0.05)
+ballast = b"x" * (3 * GIB)
+(lost,) = engine.wait()
+del ballast
+engine.start(dataclasses.replace(job, trial=1))
+(next,) = engine.wait()
+engine.close()
+ray.shutdown()
+cluster.shutdown()
+print(lost.failure.kind, next.ok)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_killed_for_want_of_memory_costs_its_job_and_nothing_else(job: Job, tmp_path: Path) -> None:
+    """By Ray's own memory monitor, in a process of its own: the threshold is read once."""
+    (tmp_path / "job.json").write_text(json.dumps(to_json(job)))
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "job.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.split() == ["out_of_memory", "True"], done.stderr
 
 
 def test_more_workers_than_fit_are_refused(one_ray: None) -> None:
