@@ -33,7 +33,7 @@ from autonas.evaluation.latency_cache import (
     write_entry,
 )
 from autonas.evaluation.lease import alone
-from autonas.evaluation.timing import OthersOnCpu, Protocol, Timed, attempt_until_quiet, latency_score, run_blocks
+from autonas.evaluation.timing import OthersOnCpu, Protocol, Timed, attempt_until_quiet, latency_score, own_time, run_blocks
 from autonas.machine import processor_name
 from autonas.model.cache import KVCache
 from autonas.model.transformer import Transformer, build_model
@@ -201,15 +201,11 @@ def _timings(context: int, prefill_tokens: int) -> list[tuple[str, type[_DecodeS
 
 
 def _reference_time(reference: Timed, protocol: Protocol, question: dict[str, str], others: Callable[[], float]) -> float:
-    """Seconds the reference takes: measured once per machine, software and settings, so that all trials share it.
-
-    Noise only ever adds, so of several noisy attempts the quickest is kept.
-    """
+    """Seconds the reference takes: measured once per machine, software and settings, so that all trials share it."""
     stored = read_entry("reference", question)
     if isinstance(stored, float) and stored > 0:
         return stored
-    attempts, found = attempt_until_quiet(lambda: run_blocks(reference, reference, protocol, others), protocol, None)
-    seconds = min(blocks.reference_s for blocks in attempts) if found else attempts[-1].reference_s
+    seconds = own_time(lambda: run_blocks(reference, reference, protocol, others), protocol)
     write_entry("reference", question, seconds)
     return seconds
 

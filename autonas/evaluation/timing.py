@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +35,7 @@ class Protocol:
     max_drift: float = 0.03
     max_others: float = 0.25  # share of this process's cores that other processes may use
     repeats: int = 3
+    watch_s: float = 6.0  # how long the reference's own time is looked for on a machine that is never quiet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,12 @@ def complaints(blocks: Blocks, protocol: Protocol, reference_s: float | None) ->
     return tuple(found)
 
 
+def reference_off(note: str) -> float | None:
+    """The share by which the reference was off its known time, as the note of `latency_score` says; None when it was not."""
+    found = re.search(r"reference off its known time by ([+-][\d.]+)%", note)
+    return float(found[1]) / 100 if found else None
+
+
 def attempt_until_quiet(
     attempt: Callable[[], Blocks], protocol: Protocol, reference_s: float | None
 ) -> tuple[list[Blocks], tuple[str, ...]]:
@@ -122,6 +131,27 @@ def attempt_until_quiet(
         attempts.append(attempt())
         found = complaints(attempts[-1], protocol, reference_s)
     return attempts, found
+
+
+def own_time(attempt: Callable[[], Blocks], protocol: Protocol, clock: Callable[[], float] = time.monotonic) -> float:
+    """Seconds that a call of the reference takes by itself: the median of the quickest attempt, as noise only ever adds.
+
+    Every latency of this machine is scaled by it, so one bad moment must not decide. A shared processor can fall to half its
+    speed for seconds, for causes that are not to be seen from here, and attempts within such a spell agree. So attempts go on
+    until two quiet ones agree with the quickest of all, or for `protocol.watch_s`.
+    """
+    begun = clock()
+    medians: list[float] = []
+    quiet: list[float] = []
+    while True:
+        blocks = attempt()
+        medians.append(blocks.reference_s)
+        if not complaints(blocks, protocol, None):
+            quiet.append(blocks.reference_s)
+        quickest = min(medians)
+        confirmed = sum(seconds <= quickest * (1 + protocol.max_drift) for seconds in quiet) >= 2
+        if confirmed or clock() - begun >= protocol.watch_s:
+            return quickest
 
 
 def latency_score(attempts: Sequence[Blocks], found: tuple[str, ...], reference_s: float, unit: str) -> Score:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
+from autonas.evaluation.timing import reference_off
 from autonas.objective import OBJECTIVES, Objective
 from autonas.reporting.history import beats
 from autonas.reporting.report import Alarm, FinalTrial, SeedNoise, Standing
@@ -13,6 +14,8 @@ from autonas.reporting.report import Alarm, FinalTrial, SeedNoise, Standing
 LEAK_SHARE = 0.4
 # Nats between training and validation loss, either way, that want an explanation.
 WIDE_GAP = 0.5
+# By how much the reference of latencies may run quicker than its known time before its scale is in doubt.
+SCALE_SHARE = 0.1
 _LEAST_TRIALS = 3  # that make a metric which never moves remarkable
 
 
@@ -33,6 +36,7 @@ def alarms(
         *_checks(trials),
         *_gaps(trials),
         *_noisy(trials, objectives),
+        *_scaled_wrongly(trials, objectives),
         *_behind_bigram(standings),
         *_statistics(trials, noise, num_documents),
     ]
@@ -128,6 +132,23 @@ def _noisy(trials: Sequence[FinalTrial], objectives: Sequence[Objective]) -> Ite
         title = OBJECTIVES[name].title if name in OBJECTIVES else name
         text = "Repeated measurements did not settle; the value is kept with its wider interval."
         yield Alarm(severity="note", title=f"{title} is noisy", text=text, trials=tuple(numbers))
+
+
+def _scaled_wrongly(trials: Sequence[FinalTrial], objectives: Sequence[Objective]) -> Iterator[Alarm]:
+    """The reference that scales all latencies can be slowed, but nothing makes it quicker than it is."""
+    off = {
+        trial.number: min(found)
+        for trial in trials
+        if (found := [by for o in objectives if o.name in trial.scores and (by := reference_off(trial.scores[o.name].note))])
+    }
+    quicker = tuple(number for number, by in off.items() if by < -SCALE_SHARE)
+    if quicker:
+        text = (
+            f"Beside these trials the reference model ran up to {-min(off.values()):.0%} quicker than the time by which all "
+            "latencies are scaled: that was measured in a slow moment, and they are too high by as much. Their ratios hold. "
+            "Delete latency/ in the cache folder, and search again where milliseconds matter."
+        )
+        yield Alarm(severity="alarm", title="Latencies are scaled wrongly", text=text, trials=quicker)
 
 
 def _behind_bigram(standings: Sequence[Standing]) -> Iterator[Alarm]:

@@ -16,6 +16,8 @@ from autonas.evaluation.timing import (
     complaints,
     latency_score,
     median_interval,
+    own_time,
+    reference_off,
     run_blocks,
 )
 
@@ -156,3 +158,59 @@ def test_the_share_of_others_is_a_share() -> None:
     sum(i * i for i in range(200_000))
     assert 0.0 <= others() <= 1.0
     assert 0.0 <= others() <= 1.0  # nothing need have passed between two calls
+
+
+class Spells:
+    """Attempts of a fifth of a second on a machine that falls to half its speed, where it is less steady, for some seconds."""
+
+    def __init__(self, *slow: tuple[float, float]) -> None:
+        self.slow, self.now, self.attempts = slow, 0.0, 0
+
+    def __call__(self) -> Blocks:
+        self.attempts += 1
+        slowed = any(begin <= self.now < end for begin, end in self.slow)
+        self.now += 0.2
+        times = [2e-3 if slowed else 1e-3] * 21
+        return blocks_of([1.0, 1.0, 1.1, 1.2, 1.0, 0.9, 0.8] * 3 if slowed else [1.0] * 21, times)
+
+    def own_time(self) -> float:
+        return own_time(self, QUIET, clock=lambda: self.now)
+
+
+def test_the_own_time_of_the_reference_on_a_quiet_machine_takes_two_attempts() -> None:
+    machine = Spells()
+    assert machine.own_time() == pytest.approx(1e-3)
+    assert machine.attempts == 2
+
+
+@pytest.mark.parametrize("spell", [(0.0, 3.0), (0.0, 5.5), (0.1, 5.0)])
+def test_a_slow_spell_is_not_taken_for_the_reference_s_own_time(spell: tuple[float, float]) -> None:
+    machine = Spells(spell)
+    assert machine.own_time() == pytest.approx(1e-3)
+    # Four attempts, as are made of a candidate, would all lie within the spell.
+    attempts, found = attempt_until_quiet(Spells((0.0, 3.0)), QUIET, None)
+    assert found and min(blocks.reference_s for blocks in attempts) == pytest.approx(2e-3)
+
+
+def test_a_machine_that_is_never_quiet_is_watched_for_so_long_and_its_quickest_moment_kept() -> None:
+    machine = Spells((0.0, 1.0), (1.2, 100.0))
+    assert machine.own_time() == pytest.approx(1e-3)
+    assert machine.now == pytest.approx(QUIET.watch_s, abs=0.3)
+
+
+def test_one_quiet_attempt_alone_confirms_nothing() -> None:
+    """Not when a quicker one was seen, were it noisy itself."""
+    medians = iter([2e-3, 1e-3, 2e-3, 1e-3, 1e-3])
+
+    def attempt() -> Blocks:
+        return blocks_of([1.0] * 21, [next(medians)] * 21)
+
+    assert own_time(attempt, QUIET) == pytest.approx(1e-3)
+    assert next(medians, None) is not None, "the fourth attempt confirms the second"
+
+
+def test_what_a_note_says_of_the_reference_can_be_read_again() -> None:
+    for reference_s, off in ((2e-3, -0.5), (0.8e-3, 0.25), (1e-3, None)):
+        blocks = blocks_of([1.0, 1.5] * 11)
+        note = latency_score([blocks], complaints(blocks, QUIET, reference_s), reference_s, "ms").note
+        assert reference_off(note) == (None if off is None else pytest.approx(off, abs=1e-3))

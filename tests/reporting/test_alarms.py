@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from autonas.evaluation.timing import Blocks, Protocol, complaints, latency_score
 from autonas.reporting.front import build_report
 from autonas.trial import Outcome, Score, StudyRecord, TrialRecord
 from tests.reporting.studies import make_study
@@ -82,6 +83,18 @@ def test_a_noisy_latency_is_noted() -> None:
         t.number for t in study.trials if t.state == "complete" and t.repeat_of is None and t.scores["latency"].note == "noisy"
     ]
     assert numbers and titles(study)["Latency per token is noisy"] == tuple(numbers)
+
+
+@pytest.mark.parametrize(("reference_s", "doubted"), [(2e-3, True), (1.05e-3, False), (0.5e-3, False)])
+def test_a_reference_that_later_runs_quicker_raises_an_alarm(reference_s: float, doubted: bool) -> None:
+    """A reference known to be slower than it is makes all latencies too long. That it runs slower now proves nothing."""
+    blocks = Blocks(candidate=(3e-3,) * 21, reference=(1e-3,) * 21, calls=5)
+    found = complaints(blocks, Protocol(), reference_s)
+    assert found, "each of these is a noisy measurement"
+    score = latency_score([blocks], found, reference_s, "ms/token")
+    study = with_last_outcome(make_study(repeats=0), lambda trial: {"scores": {**trial.rungs[-1].scores, "latency": score}})
+    title = "Latencies are scaled wrongly"
+    assert titles(study).get(title) == ((first_complete(study),) if doubted else None)
 
 
 def test_assumed_seed_noise_is_noted_only_without_repeats() -> None:
