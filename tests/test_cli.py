@@ -24,6 +24,7 @@ COMMANDS = (
     "status",
     "front",
     "report",
+    "cancel",
     "clean",
     "dashboard",
     "promote",
@@ -32,6 +33,7 @@ COMMANDS = (
     "latency",
     "corpus",
     "tokenizer",
+    "bench",
 )
 Run = Callable[..., tuple[int, str, str]]
 

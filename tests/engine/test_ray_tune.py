@@ -20,6 +20,7 @@ from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, pre
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.engine.ray_tune import RayEngine
 from autonas.errors import DeviceError, RequestError, ResourceError
+from autonas.training.seal import read_sealed
 from autonas.trial import Budget, Job, Outcome, to_json
 from tests.studies import small_job
 
@@ -85,9 +86,14 @@ def test_a_killed_worker_costs_its_job_and_nothing_else(engine: RayEngine, job: 
     (outcome,) = engine.wait()
     assert outcome.failure is not None and outcome.failure.kind == "preempted"
     assert (outcome.trial, outcome.attempt) == (0, 1)
-    short = dataclasses.replace(long, budget=Budget(rung=0, tokens=40_960, cooldown_tokens=1_024), trial=1)
-    assert all(o.ok for o in together(engine, [short, dataclasses.replace(job, trial=2)]))
-    assert trunk.exists(), "what the lost worker had saved is there for another attempt"
+    saved = read_sealed(trunk)[0]["tokens"]
+    more = Budget(rung=0, tokens=saved + 40_960, cooldown_tokens=1_024)
+    again, other = sorted(
+        together(engine, [dataclasses.replace(long, budget=more, attempt=2), dataclasses.replace(job, trial=2)]),
+        key=lambda outcome: outcome.trial,
+    )
+    assert again.ok and other.ok
+    assert again.new_tokens == 40_960 + 1_024, "what the lost worker had saved was not trained again"
 
 
 SHORT_OF_MEMORY = """
