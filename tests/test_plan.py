@@ -87,6 +87,30 @@ def test_workers_share_the_training_and_not_the_measuring(code_lm: Recipe) -> No
     assert one["promotion"] == four["promotion"], "a full run takes one worker"
 
 
+@pytest.mark.parametrize(
+    ("changes", "times"),
+    [
+        ({}, False),
+        ({"objectives": ["val_loss", "params", "prefill_latency"]}, True),
+        ({"limits": {"latency": {"max": "8 ms"}}}, True),
+        ({"limits": {"prefill_latency": {"max": "8 ms"}}}, True),
+        ({"limits": {"params": {"max": "1M"}}}, False),
+        ({"limits": {"latency": {"max": "8 ms"}}, "latency": {"table": "table.json"}}, False),
+        ({"objectives": ["val_loss", "params", "latency"], "latency": {"table": "table.json"}}, False),
+    ],
+)
+def test_latencies_cost_time_where_a_search_would_measure_them(
+    tmp_path: Path, code_corpus: Path, changes: dict[str, Any], times: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("table.json").touch()
+    monkeypatch.setattr("autonas.plan.notes.load_table", lambda path: {})
+    recipe = load_recipe(str(write_space(tmp_path / "small.yaml", code_corpus, **changes)))
+    plan = plan_study(recipe, CORPUS, workplace(recipe))
+    assert plan["latency_seconds"] == (5 * 3.0 if times else 0.0)
+    assert plan["seconds"] >= plan["latency_seconds"]
+
+
 @given(st.lists(st.floats(0.1, 1e6), max_size=20), st.integers(1, 50))
 def test_jobs_together_take_neither_less_than_their_share_nor_than_the_longest(seconds: list[float], workers: int) -> None:
     found = together(seconds, workers)
@@ -252,6 +276,8 @@ def test_a_full_run_is_planned_by_its_architecture_and_steps(space: str, capsys:
         (["--steps", "5"], "--spec"),
         (["--spec", "other.yaml", "--steps", "5"], "vocab_size is 999"),
         (["--engine", "inline", "--workers", "2"], "one worker"),
+        (["--engine", "inline", "--ray-address", "somewhere:6379"], "leave out --workers and --ray-address"),
+        (["--engine", "inline", "--device", "tpu"], "cannot train"),
         (["--ray-address", "somewhere:6379"], "--workers"),
     ],
 )

@@ -71,14 +71,13 @@ def _plan_study(settings: EngineSettings, workers: int, recipe: Recipe, corpus: 
 
 
 def workers_of_plan(settings: EngineSettings) -> int:
-    """The jobs that would run at once: as asked, or as many as fit on this machine."""
-    from autonas.engine.choice import fitting
+    """The jobs that would run at once: as asked, or as many as fit on this machine. What a search would refuse is refused."""
+    from autonas.engine.choice import check_settings, fitting
     from autonas.machine import num_cores, resolve_threads
 
+    check_settings(settings)
     threads = resolve_threads(settings.threads)
     if settings.name == "inline":
-        if settings.workers not in (None, 1):
-            raise RequestError("--engine inline has one worker, in this process; leave out --workers")
         return 1
     if settings.workers is not None:
         return settings.workers

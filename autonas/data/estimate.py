@@ -14,8 +14,8 @@ from pathlib import Path
 from autonas.data.cache import cache_folder
 from autonas.data.dataset import prepare, prepared
 from autonas.data.files import FoundFile
-from autonas.data.hub import at_most, count_rows, is_near
-from autonas.data.records import SMALLEST_VOCABULARY, CorpusSettings, TokenizerSettings
+from autonas.data.hub import at_most, count_rows, find_rows, is_near
+from autonas.data.records import SMALLEST_VOCABULARY, CorpusSettings, Document, TokenizerSettings
 from autonas.data.sources import Part, find_files, part_at, parts
 from autonas.data.split import draw_order
 from autonas.data.store import Dataset
@@ -55,18 +55,21 @@ def size_corpus(
         CorpusError, TokenizerError, ResourceError: as `prepare`.
     """
     root = cache_folder() if cache is None else cache
-    rows, asked = None, corpus
     if corpus.hub is not None and not is_near(corpus.hub, root):
+        origins = [_own_files(corpus, root)] if corpus.sources or corpus.paths or corpus.jsonl else []
         rows = count_rows(corpus.hub)
-        corpus = dataclasses.replace(corpus, hub=at_most(corpus.hub, _SAMPLE_ROWS))
-    files = find_files(corpus, root)
-    if asked == corpus:
+        fetched = find_rows(at_most(corpus.hub, _SAMPLE_ROWS), root)
+        origins.append(_Origin(files=[fetched], times=1.0 if rows is None else max(rows / _SAMPLE_ROWS, 1.0)))
+        whole_known = rows is not None
+    else:
+        files = find_files(corpus, root)
         if dataset := prepared(corpus, tokenizer, files, root):
             return _counted(dataset)
-        if sum(file.num_bytes for file in files if not file.dropped) <= _WORTH_SAMPLING:
+        origins, whole_known = [_Origin(files=_used(files))], True
+        if origins[0].num_bytes <= _WORTH_SAMPLING:
             return _counted(prepare(corpus, tokenizer, root, say))
     say("reading a sample of the corpus, which has not been prepared")
-    return _estimate(asked, tokenizer, [file for file in files if not file.dropped], rows)
+    return _estimate(corpus, tokenizer, origins, whole_known=whole_known)
 
 
 def _counted(dataset: Dataset) -> CorpusSize:
@@ -78,38 +81,65 @@ def _counted(dataset: Dataset) -> CorpusSize:
     )
 
 
-def _estimate(corpus: CorpusSettings, tokenizer: TokenizerSettings, files: Sequence[FoundFile], rows: int | None) -> CorpusSize:
-    sample = _sample(files)
-    texts = [item.document for item in read_parts(sample) if isinstance(item, Text)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Origin:
+    """Files that are here, and how many times as much there is as they hold."""
+
+    files: Sequence[FoundFile]
+    times: float = 1.0
+
+    @property
+    def num_bytes(self) -> float:
+        return self.times * sum(file.num_bytes for file in self.files)
+
+
+def _own_files(corpus: CorpusSettings, root: Path) -> _Origin:
+    """What a corpus has beside rows of the hub."""
+    return _Origin(files=_used(find_files(dataclasses.replace(corpus, hub=None), root)))
+
+
+def _used(files: Sequence[FoundFile]) -> list[FoundFile]:
+    return [file for file in files if not file.dropped]
+
+
+def _estimate(
+    corpus: CorpusSettings, tokenizer: TokenizerSettings, origins: Sequence[_Origin], *, whole_known: bool
+) -> CorpusSize:
+    whole = sum(origin.num_bytes for origin in origins)
+    num_parts, texts, scales = 0, list[Document](), list[float]()
+    for origin in origins:
+        # Each is sampled by its share of the whole and stands for its own bytes alone: of other texts more or less is kept.
+        sample = _sample(origin.files, round(_SAMPLE_BYTES * origin.num_bytes / max(whole, 1)))
+        found = [item.document for item in read_parts(sample) if isinstance(item, Text)]
+        num_parts += len(sample)
+        texts += found
+        scales += [origin.num_bytes / max(sum(part.num_bytes for part in sample), 1)] * len(found)
     if len(texts) < 2:
         raise CorpusError(
-            f"corpus: of a sample of {len(sample)} files hardly any can be used; `autonas corpus` says why; name other files"
+            f"corpus: of a sample of {num_parts} files hardly any can be used; `autonas corpus` says why; name other files"
         )
-    kept = sum(text.num_bytes for text in texts)
-    scale = sum(file.num_bytes for file in files) / max(sum(part.num_bytes for part in sample), 1)
-    if rows is not None:
-        scale *= max(rows / _SAMPLE_ROWS, 1.0)
-    tokens_per_byte = _tokens_per_byte([text.text for text in texts], tokenizer)
-    validation = kept * scale * corpus.validation_share
-    train = kept * scale * (1 - corpus.validation_share - corpus.test_share)
+    kept = sum(scale * text.num_bytes for text, scale in zip(texts, scales, strict=True))
+    tokens_per_byte = _tokens_per_byte([text.text for text in texts], scales, tokenizer)
+    validation = kept * corpus.validation_share
+    train = kept * (1 - corpus.validation_share - corpus.test_share)
     if corpus.max_bytes is not None:
         train = min(train, corpus.max_bytes)
-    total = (train + validation + kept * scale * corpus.test_share) * tokens_per_byte
+    total = (train + validation + kept * corpus.test_share) * tokens_per_byte
     return CorpusSize(
         train_tokens=round(train * tokens_per_byte),
         validation_tokens=round(validation * tokens_per_byte),
         disk_bytes=round(total) * (2 if tokenizer.vocab_size <= 65_536 else 4),
         sampled_documents=len(texts),
-        whole_known=corpus.hub is None or rows is not None,
+        whole_known=whole_known,
     )
 
 
-def _sample(files: Sequence[FoundFile]) -> list[Part]:
-    """Files in an order drawn by their names, until there is enough; of long JSON Lines, lines from several places."""
-    room, sample = _SAMPLE_BYTES, []
+def _sample(files: Sequence[FoundFile], num_bytes: int) -> list[Part]:
+    """Files in an order drawn by their names, until there are so many bytes; of long JSON Lines, lines from several places."""
+    room, sample = num_bytes, []
     for file in sorted(files, key=lambda file: draw_order(0, file.name)):
-        if file.jsonl and file.num_bytes > _SAMPLE_BYTES:
-            size = _SAMPLE_BYTES // _PLACES
+        if file.jsonl and file.num_bytes > num_bytes:
+            size = num_bytes // _PLACES
             found = [part_at(file, file.num_bytes * place // _PLACES, size) for place in range(_PLACES)]
         else:
             found = list(parts(file, _SAMPLE_BYTES))
@@ -120,15 +150,18 @@ def _sample(files: Sequence[FoundFile]) -> list[Part]:
     return sample
 
 
-def _tokens_per_byte(texts: Sequence[str], settings: TokenizerSettings) -> float:
-    """Measured on every third text by the user's tokenizer, or by one that is trained on the others."""
-    held = texts[::3]
+def _tokens_per_byte(texts: Sequence[str], scales: Sequence[float], settings: TokenizerSettings) -> float:
+    """Measured on every third text by the user's tokenizer, or by one that is trained on the others.
+
+    Each text stands for as many as its scale says.
+    """
+    held, weights = texts[::3], scales[::3]
     if settings.file is not None:
         encoder = Tokenizer.load(settings.file)
     else:
         encoder = _trained([text for number, text in enumerate(texts) if number % 3], settings.vocab_size)
-    tokens = sum(len(ids) + 1 for ids in encoder.encode_batch(held))
-    return tokens / max(sum(len(text.encode()) for text in held), 1)
+    tokens = sum(weight * (len(ids) + 1) for ids, weight in zip(encoder.encode_batch(held), weights, strict=True))
+    return tokens / max(sum(weight * len(text.encode()) for text, weight in zip(held, weights, strict=True)), 1.0)
 
 
 def _trained(texts: Sequence[str], vocab_size: int) -> Tokenizer:

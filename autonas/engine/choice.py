@@ -11,6 +11,7 @@ from autonas.engine.base import Engine, OnProgress
 from autonas.errors import DeviceError, RequestError
 
 ENGINES = ("ray", "inline")
+CLUSTER_MARK = ".autonas-cluster"  # a file by which workers on other nodes know a study's folder; here, to be had without Ray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,20 @@ def check_device(name: str) -> None:
         raise DeviceError(f"--device {name!r} cannot train; choose auto, cpu, cuda or cuda:N")
 
 
+def check_settings(settings: EngineSettings) -> None:
+    """See that what is asked for goes together, before anything is begun.
+
+    Raises:
+        DeviceError: the device is none to train on.
+        RequestError: there is no engine of this name, or it has no use for what is given.
+    """
+    check_device(settings.device)
+    if settings.name not in ENGINES:
+        raise RequestError(f"there is no engine {settings.name!r}; choose one of {', '.join(ENGINES)}")
+    if settings.name == "inline" and (settings.workers not in (None, 1) or settings.ray_address is not None):
+        raise RequestError("--engine inline has one worker, in this process; leave out --workers and --ray-address")
+
+
 def fitting(has: float, each: float) -> int:
     """How many workers that take `each` of a resource fit into `has` of it; parts of a GPU do not add up across GPUs."""
     return int(has // each) if each >= 1 else int(has) * int(1 / each + 1e-9)
@@ -42,17 +57,13 @@ def make_engine(
     """The engine that `settings` asks for. `stop` is asked now and then; when it says so, `wait` raises KeyboardInterrupt.
 
     Raises:
-        RequestError: there is no engine of this name, or what it needs is not there.
+        DeviceError, RequestError: as `check_settings`, or what the engine needs is not there.
     """
-    check_device(settings.device)
+    check_settings(settings)
     if settings.name == "inline":
-        if settings.workers not in (None, 1) or settings.ray_address is not None:
-            raise RequestError("--engine inline has one worker, in this process; leave out --workers and --ray-address")
         from autonas.engine.inline import InlineEngine
 
         return InlineEngine(on_progress, stop)
-    if settings.name == "ray":
-        from autonas.engine.ray_tune import RayEngine
+    from autonas.engine.ray_tune import RayEngine
 
-        return RayEngine(settings, on_progress, stop)
-    raise RequestError(f"there is no engine {settings.name!r}; choose one of {', '.join(ENGINES)}")
+    return RayEngine(settings, on_progress, stop)

@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autonas import machine
 from autonas.data.cache import building, cache_folder
-from autonas.engine.choice import EngineSettings, fitting
+from autonas.engine.choice import CLUSTER_MARK, EngineSettings, fitting
 from autonas.errors import DeviceError, ResourceError, resource_error
 from autonas.trial import Job
 
@@ -45,7 +45,6 @@ _QUIET = {
 _OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of our own: only outcomes pass through it
 _KNOCK_S = 10.0
 _CHUNK_BYTES = 64 * 2**20
-_MARK = ".autonas-cluster"
 
 
 def connect(settings: EngineSettings) -> bool:
@@ -185,7 +184,7 @@ def mark_folder(folder: Path, key: str) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _MARK).write_text(key, encoding="ascii")
+        (folder / CLUSTER_MARK).write_text(key, encoding="ascii")
     except OSError as error:
         raise resource_error(error, folder) from error
 
@@ -217,7 +216,7 @@ def _address() -> str:
 
 def _check_shared(folder: Path, key: str) -> None:
     with contextlib.suppress(OSError):
-        if (folder / _MARK).read_text(encoding="ascii") == key:
+        if (folder / CLUSTER_MARK).read_text(encoding="ascii") == key:
             return
     raise ResourceError(
         f"{folder}: the node {_address()} does not see the controller's folder of this name. Checkpoints go from node to node "

@@ -8,7 +8,7 @@ from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.estimate import CorpusSize
 from autonas.recipe import Recipe
-from autonas.run_folder import NUM_PROBES, PROBE_SHARE
+from autonas.run_folder import NUM_PROBES, PROBE_SHARE, step_tokens
 
 _CHECKPOINT_BYTES = 12  # of each parameter: weights and two moments in float32
 _WEIGHTS_BYTES = 4
@@ -28,7 +28,8 @@ def run_plan(
 
     `scoring_seconds` are those of samples and latency, `starting_seconds` those before the first step.
     """
-    tokens = steps * step_tokens(recipe, spec)
+    each = step_tokens(spec, recipe.training)
+    tokens = steps * each
     training = tokens * seconds_per_token
     evaluated = min(recipe.evaluation.validation_tokens, corpus.validation_tokens) + NUM_PROBES * PROBE_SHARE * tokens
     scoring = evaluated / 3 * seconds_per_token + scoring_seconds
@@ -42,13 +43,8 @@ def run_plan(
         "training_seconds": training,
         "scoring_seconds": scoring,
         "disk_bytes": run_disk_bytes(spec),
-        "training_bytes": cost.training_bytes(spec, step_tokens(recipe, spec)),
+        "training_bytes": cost.training_bytes(spec, each),
     }
-
-
-def step_tokens(recipe: Recipe, spec: ArchSpec) -> int:
-    """Tokens of one optimiser step: whole windows."""
-    return (spec.batch_tokens or recipe.training.batch_tokens) // spec.context_length * spec.context_length
 
 
 def run_disk_bytes(spec: ArchSpec) -> int:

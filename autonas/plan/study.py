@@ -10,7 +10,6 @@ from typing import Any
 from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.estimate import CorpusSize
-from autonas.objective import OBJECTIVES
 from autonas.plan.notes import plan_notes, timing_notes
 from autonas.plan.run import run_disk_bytes, run_plan
 from autonas.policy import calibration, forecast
@@ -69,8 +68,8 @@ def plan_study(recipe: Recipe, corpus: CorpusSize, workplace: Workplace) -> dict
     speed = forecast.interpolate([(timed.spec, timed.seconds_per_token) for timed in workplace.timed])
     rungs = _rungs(recipe, specs, speed, corpus, workplace.workers)
     calibrating = _calibration_seconds(recipe, speed, workplace.workers)
-    # Each is measured while nothing else runs on its device, however many workers there are.
-    latency = search.trials * LATENCY_S if _times_latencies(recipe) else 0.0
+    # Each is measured while nothing else runs on its device, however many workers there are; a table is looked up.
+    latency = search.trials * LATENCY_S if recipe.needs_latency and recipe.latency.table is None else 0.0
     seconds = calibrating + latency + sum(rung["seconds"] for rung in rungs)
     limit = None if search.max_hours is None else search.max_hours * 3600
     promotion = _promotion(recipe, specs, corpus, speed)
@@ -132,10 +131,6 @@ def _about_timed(timed: Timed) -> dict[str, Any]:
         "latency_ms": timed.latency_ms,
         "spec": timed.spec.to_dict(),
     }
-
-
-def _times_latencies(recipe: Recipe) -> bool:
-    return recipe.latency.table is None and any(OBJECTIVES[name].known == "measured" for name in recipe.objectives)
 
 
 def _rungs(

@@ -17,6 +17,7 @@ from typing import Any
 from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.records import CorpusSettings, TokenizerSettings
+from autonas.objective import OBJECTIVES
 from autonas.policy.settings import CalibrationSettings, SearchSettings
 from autonas.recipe.data_sections import read_corpus, read_tokenizer
 from autonas.recipe.finding import find_space
@@ -31,6 +32,7 @@ from autonas.recipe.search_sections import (
     read_promote,
 )
 from autonas.recipe.worker_sections import describe_training, read_evaluation, read_latency, read_training
+from autonas.space.limits import MEASURED
 from autonas.space.loading import describe_space, read_space
 from autonas.space.node import Node, Section, from_values
 from autonas.space.reading import read_yaml
@@ -86,6 +88,12 @@ class Recipe:
             RecipeError: it is not the `resolved` of a recipe of this version.
         """
         return _read_recipe(from_values(resolved, "the recorded recipe"), fallback_name="", at_edge=False)
+
+    @property
+    def needs_latency(self) -> bool:
+        """Whether a candidate's latencies must be known before it is trained: they are scored, or limited."""
+        scored = any(OBJECTIVES[name].known == "measured" for name in self.objectives)
+        return scored or any(self.space.limits.bounds(name) != (None, None) for name in MEASURED)
 
     @property
     def fingerprint(self) -> str:

@@ -37,10 +37,6 @@ class Speed:
     def seconds_per_token(self) -> float:
         return self.seconds_per_step / self.step_tokens
 
-    @property
-    def extrapolated(self) -> bool:
-        return self.timed_tokens < self.step_tokens
-
 
 def measure_speed(
     spec: ArchSpec, settings: TrainingSettings, *, device: torch.device, threads: int, seconds: float = 2.0

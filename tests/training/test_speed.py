@@ -51,7 +51,7 @@ def test_a_step_is_what_a_machine_of_a_straight_line_takes(
 
 def test_whole_steps_are_timed_where_they_fit() -> None:
     found = measure_speed(SPEC, TrainingSettings(batch_tokens=64), device=CPU, threads=1, seconds=0.5)
-    assert not found.extrapolated
+    assert found.timed_tokens == found.step_tokens
     assert found.timed_steps >= 3
     assert found.seconds_per_token == pytest.approx(found.seconds_per_step / 64)
 
