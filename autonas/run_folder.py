@@ -7,11 +7,12 @@ when the run has ended `model.safetensors` and `evaluation.json`. A promotion ad
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from autonas.arch import ArchSpec
+from autonas.data.cache import write_file
 from autonas.errors import StudyError, resource_error
 from autonas.training.attempts import check_attempt
 from autonas.trial import Budget, Job, TrainingSettings, from_json, to_json
@@ -139,32 +140,39 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ResourceError: it cannot be written.
     """
-    try:
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise resource_error(error, path) from error
+    write_file(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def rewrite_lines(path: Path, lines: Iterable[str]) -> None:
+    """Make these whole lines the text of `path`, which is left alone if they are, and which need not exist for none.
+
+    Raises:
+        ResourceError: it cannot be written; it is as it was.
+    """
+    before, after = path.read_text(encoding="utf-8") if path.exists() else "", "".join(lines)
+    if after != before:
+        write_file(path, after.encode())
 
 
 class RunLog:
     """metrics.jsonl: some 2,000 lines of training, each the mean loss of a stretch of tokens, and some of validation.
 
-    Stretches end at fixed token counts, so that a resumed run writes the lines of the whole one. Lines beyond `tokens`, where
-    the run goes on, are dropped, and so is one torn by a crash. Only `attempt` may write, by default the one that has the run.
+    Stretches end at fixed token counts, so that a resumed run has the lines of the whole one. In one of them the loss differs:
+    a run that goes on from inside a stretch has there the mean of the part that it has trained itself. Lines beyond `tokens`,
+    where the run goes on, are dropped, and so is one torn by a crash. Only `attempt` may write.
 
     Raises:
         StudyError: a later attempt has the run. From every line.
     """
 
-    def __init__(self, path: Path, tokens: int, stretch: int, attempt: int | None = None) -> None:
+    def __init__(self, path: Path, tokens: int, stretch: int, attempt: int) -> None:
         self._path = path
-        self._attempt = next_attempt(path.parent) - 1 if attempt is None else attempt
+        self._attempt = attempt
         self._check()
         self._stretch = stretch
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         kept = [line for line in lines if _is_of_the_past(line, tokens)]
-        path.write_text("".join(kept), encoding="utf-8")
+        rewrite_lines(path, kept)
         self._points = [json.loads(line) for line in kept]
         self._begun = self._last = tokens
         self._weighted = 0.0

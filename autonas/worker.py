@@ -30,6 +30,7 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.full_run import run_full
 from autonas.model.transformer import build_model
+from autonas.run_folder import rewrite_lines
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, save, save_model
 from autonas.training.guards import memory_guard
@@ -228,7 +229,7 @@ class Metrics:
         points = [json.loads(line) for line in lines if _whole(line)]
         earlier = [point for point in points if point["phase"] == "cooldown" and point["rung"] < rung]
         self._points = [point for point in points if point["tokens"] <= tokens or point in earlier]
-        path.write_text("".join(json.dumps(point) + "\n" for point in self._points), encoding="utf-8")
+        rewrite_lines(path, (json.dumps(point) + "\n" for point in self._points))
 
     def write(self, phase: str, progress: Progress, mean_loss: float) -> None:
         self._check()

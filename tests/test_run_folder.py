@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonas.errors import StudyError
+from autonas.errors import ResourceError, StudyError
 from autonas.run_folder import RunLog, check_claim, claim, next_attempt, run_budget, run_state, run_steps, step_tokens
 from autonas.training.attempts import claim_attempt
 from autonas.trial import DataRef, TrainingSettings
 from tests.studies import SMALL_SPEC, small_job
 
 DATA = DataRef(folder="data", fingerprint="f")
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process can grow, as where there is no space left."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @given(steps=st.integers(1, 10**6), share=st.floats(0.01, 1.0), schedule=st.sampled_from(["wsd", "cosine"]))
@@ -65,7 +79,7 @@ def test_attempts_are_counted_on(tmp_path: Path) -> None:
 
 
 def test_the_curve_has_the_mean_of_each_stretch(tmp_path: Path) -> None:
-    log = RunLog(tmp_path / "metrics.jsonl", 0, stretch=20)
+    log = RunLog(tmp_path / "metrics.jsonl", 0, stretch=20, attempt=1)
     for step, loss in enumerate([4.0, 3.0, 2.0, 1.0, 9.0], 1):
         log.step({"tokens": 10 * step, "loss": loss})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -77,16 +91,28 @@ def test_a_resumed_curve_drops_what_lies_beyond_the_checkpoint_and_what_is_torn(
     path = tmp_path / "metrics.jsonl"
     kept = '{"tokens": 10, "loss": 2.0}\n{"tokens": 10, "val_loss": 2.5}\n'
     path.write_text(kept + '{"tokens": 20, "loss": 1.0}\nno json\n{"tokens": 5')
-    log = RunLog(path, 15, stretch=10)
+    log = RunLog(path, 15, stretch=10, attempt=1)
     assert path.read_text() == kept
     assert log.curve(5) == ((10, 2.0),)
 
 
-@pytest.mark.parametrize("attempt", [None, 1])
-def test_a_superseded_attempt_writes_no_line_more(tmp_path: Path, attempt: int | None) -> None:
+def test_a_curve_survives_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    before = '{"tokens": 10, "loss": 2.0}\n{"tokens": 20, "loss": 1.0}\n'
+    path.write_text(before)
+    with full_disk():
+        log = RunLog(path, 20, stretch=10, attempt=1)
+        assert log.curve(5) == ((10, 2.0), (20, 1.0)), "where nothing is dropped nothing is written"
+        with pytest.raises(ResourceError, match="cannot be written"):
+            RunLog(path, 15, stretch=10, attempt=1)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_superseded_attempt_writes_no_line_more(tmp_path: Path) -> None:
     claim_attempt(tmp_path / "checkpoints", 1)
     path = tmp_path / "metrics.jsonl"
-    log = RunLog(path, 0, stretch=10, attempt=attempt)
+    log = RunLog(path, 0, stretch=10, attempt=1)
     log.write({"tokens": 10, "loss": 2.0})
     claim_attempt(tmp_path / "checkpoints", 2)
     kept = path.read_text()

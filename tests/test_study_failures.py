@@ -15,6 +15,8 @@ from autonas.engine.inline import InlineEngine
 from autonas.errors import StudyError
 from autonas.policy.policy import begun
 from autonas.study import Watcher, run_study
+from autonas.study.apart import CALIBRATION_TRIAL
+from autonas.study.clock import Clock
 from autonas.trial import Failure, Job, Outcome, StudyRecord
 from tests.studies import essence, write_space
 
@@ -87,6 +89,19 @@ def test_an_outcome_of_an_attempt_that_was_given_up_is_not_remembered(tmp_path: 
     recipe = read_recipe(write_space(tmp_path / "s.yaml", code_corpus, budget={"trials": 2, "rungs": ["3K"], "repeats": 0}))
     study = run_study(recipe, Doubling(), name="small", folder=tmp_path / "small")
     assert all(outcome.scores and outcome.tokens > 1 for trial in study.trials for outcome in trial.rungs)
+
+
+def test_a_job_that_is_no_trials_has_the_time_that_is_left_when_it_starts(
+    tmp_path: Path, code_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = {"trials": 1, "rungs": ["3K"], "repeats": 0, "max_hours": 1}
+    changes = {"calibration": {"rates": [1e-3, 2e-3], "tokens": "2K"}, "training": {"warmup": "1K"}, "budget": budget}
+    engine = FailingEngine({CALIBRATION_TRIAL + 1: Failure(kind="preempted", message="its worker has gone")}, times=1)
+    monkeypatch.setattr(Clock, "spent_s", property(lambda clock: 600.0 * len(engine.jobs)))
+    run_study(read_recipe(write_space(tmp_path / "s.yaml", code_corpus, **changes)), engine, name="s", folder=tmp_path / "s")
+    apart = [job for job in engine.jobs if job.trial >= CALIBRATION_TRIAL]
+    assert [job.trial - CALIBRATION_TRIAL for job in apart] == [0, 1, 1, 2, 3]
+    assert [job.time_limit_s for job in apart] == [3600.0 * 1.15 - 600.0 * number for number in range(5)]
 
 
 def test_a_cancelled_study_ends_where_it_is_and_can_be_gone_on_with(tmp_path: Path, code_corpus: Path) -> None:

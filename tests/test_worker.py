@@ -18,14 +18,15 @@ import torch
 
 from autonas import full_run, worker
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
-from autonas.errors import CheckpointError, StudyError
+from autonas.errors import CheckpointError, ResourceError, StudyError
 from autonas.evaluation import latency
 from autonas.model.transformer import Transformer
 from autonas.run_folder import run_budget
 from autonas.training.loop import Progress
 from autonas.trial import Budget, Job, to_json
-from autonas.worker import run_job
+from autonas.worker import Metrics, run_job
 from tests.studies import small_job
+from tests.test_run_folder import full_disk
 
 CONTEXT = multiprocessing.get_context("spawn")
 PATIENCE_S = 120.0
@@ -154,6 +155,19 @@ def test_a_superseded_attempt_writes_no_line_into_the_curve_of_the_next(job: Job
     assert curve.read_text() == ""
 
 
+def test_a_curve_survives_a_full_disk(job: Job, tmp_path: Path) -> None:
+    run_job(job)
+    path = tmp_path / "metrics" / "00003.jsonl"
+    before = path.read_text()
+    with full_disk():
+        curve = Metrics(path, 1, 6_144, lambda: None).curve()
+        assert curve[-1][0] == 6_144, "where nothing is dropped nothing is written"
+        with pytest.raises(ResourceError, match="cannot be written"):
+            Metrics(path, 1, 3_000, lambda: None)
+    assert path.read_text() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 # Beside others
 
 
@@ -180,27 +194,27 @@ def nobody_else_may_be_alone(locks: Path) -> Iterator[bool]:
 def test_all_work_on_the_device_is_done_while_it_is_shared_and_timing_is_not(
     job: Job, own_locks: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
-    shared: dict[str, bool] = {}
+    shared: dict[str, set[bool]] = {}
 
     def watch(module: ModuleType, name: str) -> None:
         whole = getattr(module, name)
 
         def watched(*arguments: Any, **options: Any) -> Any:
             with nobody_else_may_be_alone(own_locks) as found:
-                shared[name] = found
+                shared.setdefault(name, set()).add(found)
             return whole(*arguments, **options)
 
         monkeypatch.setattr(module, name, watched)
 
     module = worker if kind == "train" else full_run
-    for name in ("build_model", "leak_test", "load", "train", "save", "evaluate_loss", "measure_collapse", "_baselines"):
+    names = ("build_model", "leak_test", "load", "train", "save", "evaluate_loss", "measure_collapse", "_baselines")
+    for name in names:
         watch(module, name)
     watch(full_run, "_latencies")
+    timed = {"_latencies": {False}} if kind == "run" else {}
     run_job(job if kind == "train" else full_job(job, 4))
     run_job(job if kind == "train" else full_job(job, 4))  # from what the first one left
-    assert shared.pop("_latencies", False) is False
-    assert shared == dict.fromkeys(shared, True)
-    assert len(shared) == 8
+    assert shared == {name: {True} for name in names} | timed
 
 
 def full_job(job: Job, steps: int) -> Job:

@@ -15,7 +15,7 @@ is for people, and nothing here reads it back.
 """
 
 from autonas.ledger.lease import is_running, run_is_at_work, run_lease, study_lease
-from autonas.ledger.ledger import Ledger, study_names
+from autonas.ledger.ledger import Ledger, check_new, study_names
 from autonas.ledger.storage import JOURNAL
 
-__all__ = ["JOURNAL", "Ledger", "is_running", "run_is_at_work", "run_lease", "study_lease", "study_names"]
+__all__ = ["JOURNAL", "Ledger", "check_new", "is_running", "run_is_at_work", "run_lease", "study_lease", "study_names"]

@@ -27,7 +27,17 @@ from autonas.ledger.records import (
     retries_of,
     rungs_of,
 )
-from autonas.ledger.storage import JOURNAL, dispose, disposed_on_failure, open_storage, open_url, together, translated
+from autonas.ledger.storage import (
+    JOURNAL,
+    dispose,
+    disposed_on_failure,
+    open_storage,
+    open_url,
+    remove_journal,
+    together,
+    translated,
+    without_password,
+)
 from autonas.trial import Failure, Outcome, Score, StudyRecord, TrialRecord, to_json
 
 MARK = "autonas"  # the user attribute that makes a study one of ours
@@ -54,14 +64,13 @@ class Ledger:
 
     @classmethod
     def create(cls, name: str, folder: Path, url: str | None, recipe: Mapping[str, Any], objectives: Sequence[str]) -> Ledger:
-        """A new study with this resolved recipe."""
+        """A new study with this resolved recipe. Whoever asks holds the study's lease."""
         with translated(url or str(folder / JOURNAL)):
             storage, repaired = open_storage(folder, url, create=True)
             with disposed_on_failure(storage):
-                if _find(storage, name) is not None:
-                    raise StudyError(
-                        f"the study {name!r} exists already. Go on with it (--resume) or give another --study name."
-                    )
+                _check_free(storage, name, url or str(folder))
+                if (blank := _find(storage, name, blank=True)) is not None:
+                    storage.delete_study(blank)
                 study_id = storage.create_new_study([StudyDirection.MINIMIZE] * len(objectives), name)
                 note = notes.study_note(name, recipe, objectives, " --storage URL" if url else "")
                 attributes = {_METRICS: list(objectives), _RECIPE: dict(recipe), **notes.note_attributes({}, None, note)}
@@ -78,14 +87,13 @@ class Ledger:
         with translated(url or str(folder / JOURNAL)):
             storage, repaired = open_storage(folder, url, create=False)
             with disposed_on_failure(storage):
-                study_id = _find(storage, name)
+                study_id, place = _find(storage, name), without_password(url or str(folder))
                 if study_id is None:
-                    known = sorted(study.study_name for study in storage.get_all_studies())
+                    known = sorted({study.study_name for study in storage.get_all_studies()} - {name})
                     listed = f" It holds {', '.join(known)}." if known else ""
-                    raise StudyError(f"there is no study {name!r} in {url or folder}.{listed} Start one with `autonas search`.")
-                mark = storage.get_study_user_attrs(study_id).get(MARK)
-                if not isinstance(mark, dict) or mark.get("format") not in FORMATS:
-                    raise StudyError(f"the study {name!r} in {url or folder} was not written by this version of autonas.")
+                    raise StudyError(f"there is no study {name!r} in {place}.{listed} Start one with `autonas search`.")
+                if not _is_readable(storage, study_id):
+                    raise StudyError(f"the study {name!r} in {place} was not written by this version of autonas.")
         return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
 
     def read(self) -> StudyRecord:
@@ -121,11 +129,11 @@ class Ledger:
         dispose(self._storage)
 
     def discard(self) -> None:
-        """Delete the whole study; its embedded journal too, which holds nothing else."""
+        """Delete the whole study; its embedded journal and that one's lock too, which hold nothing else."""
         with translated(self.name):
             self._storage.delete_study(self._study_id)
             if self._journal is not None:
-                self._journal.unlink(missing_ok=True)
+                remove_journal(self._journal)
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Remember a fact of the study as a whole, as JSON values. What has structure is kept from people's view."""
@@ -316,19 +324,61 @@ class Ledger:
         return trial
 
 
-def _find(storage: BaseStorage, name: str) -> int | None:
-    """The id of the named study; a study that was cut off while being created is deleted and counts as not there."""
+def check_new(name: str, folder: Path, url: str | None) -> None:
+    """See that `Ledger.create` may make the study. Leaves alone one that is being created meanwhile.
+
+    Raises:
+        StudyError: the name is taken there, by a study of autonas or of another user of the storage.
+        StorageError: the storage cannot be reached or read.
+    """
+    if url is None and not (folder / JOURNAL).exists():
+        return
+    with translated(url or str(folder / JOURNAL)):
+        storage, _ = open_storage(folder, url, create=False)
+        try:
+            _check_free(storage, name, url or str(folder))
+        finally:
+            dispose(storage)
+
+
+def _check_free(storage: BaseStorage, name: str, place: str) -> None:
+    study_id = _find(storage, name)
+    if study_id is None:
+        return
+    if _is_readable(storage, study_id):
+        raise StudyError(
+            f"the study {name!r} exists already in {without_password(place)}. Go on with it (--resume) or give another "
+            "--study name."
+        )
+    raise StudyError(
+        f"the name {name!r} is taken in {without_password(place)}, by a study that this version of autonas did not write and "
+        "cannot go on with. Give another --study name."
+    )
+
+
+def _find(storage: BaseStorage, name: str, *, blank: bool = False) -> int | None:
+    """The id of the named study. One that is blank counts as not there, unless `blank` ones are looked for, and only they.
+
+    A blank one was cut off while it was created, or is being created at this moment: only who creates may delete it.
+    """
     try:
         study_id = storage.get_study_id_from_name(name)
-    except KeyError:
+        return study_id if _is_blank(storage, study_id) == blank else None
+    except KeyError:  # also when whoever creates it has deleted it in between
         return None
-    blank = not storage.get_study_user_attrs(study_id) and not storage.get_all_trials(study_id, deepcopy=False)
-    if blank and all(
-        key == _METRICS or key.startswith((OURS, "dashboard:")) for key in storage.get_study_system_attrs(study_id)
-    ):
-        storage.delete_study(study_id)
-        return None
-    return study_id
+
+
+def _is_blank(storage: BaseStorage, study_id: int) -> bool:
+    """Whether nothing but `Ledger.create` has written in the study, and has not come to its end."""
+    if storage.get_study_user_attrs(study_id) or storage.get_all_trials(study_id, deepcopy=False):
+        return False
+    return all(key == _METRICS or key.startswith((OURS, "dashboard:")) for key in storage.get_study_system_attrs(study_id))
+
+
+def _is_readable(storage: BaseStorage, study_id: int) -> bool:
+    """Whether the study is one of autonas, in a format that this version reads."""
+    mark = storage.get_study_user_attrs(study_id).get(MARK)
+    return isinstance(mark, dict) and mark.get("format") in FORMATS
 
 
 def study_names(out: Path, url: str | None) -> list[str]:

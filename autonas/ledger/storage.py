@@ -185,11 +185,21 @@ def _cut_torn_record(path: Path) -> str:
     return f"{path}: a torn last record of {torn} bytes was cut off; nothing that had finished is lost" if torn else ""
 
 
+def remove_journal(path: Path) -> None:
+    """Delete a journal that nobody writes any more, and its lock."""
+    path.unlink(missing_ok=True)
+    _lock_of(path).unlink(missing_ok=True)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
 class _ProcessLock:
     """A lock that dies with its process. Optuna's own leave a file behind after kill -9 and make the next process wait 30 s."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.with_suffix(".lock")
+        self._path = _lock_of(path)
         self._file: BinaryIO | None = None
 
     def acquire(self) -> bool:

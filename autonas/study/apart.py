@@ -33,7 +33,8 @@ def run_apart(search: Search, jobs: Sequence[Job], ended: Callable[[Job, Outcome
         while waiting and len(search.running) + len(under_way) < search.engine.capacity:
             job = waiting.popleft()
             under_way[job.trial] = job
-            search.engine.start(job)
+            # Its limit is told by now, and not when it was made: it may have waited long for its turn.
+            search.engine.start(dataclasses.replace(job, time_limit_s=search.clock.job_limit_s()))
         for outcome in search.engine.wait():
             asked = under_way.get(outcome.trial)
             if asked is None:

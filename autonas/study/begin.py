@@ -12,7 +12,7 @@ from autonas.data.dataset import Dataset, prepare
 from autonas.engine.base import Engine
 from autonas.engine.choice import check_device
 from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError
-from autonas.ledger import JOURNAL, Ledger, is_running, study_lease
+from autonas.ledger import JOURNAL, Ledger, check_new, is_running, study_lease
 from autonas.plan import data_notes
 from autonas.recipe import Recipe, difference
 from autonas.study import files
@@ -54,7 +54,7 @@ def run_study(
         with contextlib.closing(engine), contextlib.ExitStack() as stack:
             if not resume:
                 _check_unused(name, folder, storage)
-                _check_new(name, folder, storage)
+                check_new(name, folder, storage)  # now, before Ray is started and a corpus built for it
             if resume:
                 ledger = stack.enter_context(contextlib.closing(Ledger.open(name, folder, storage)))
                 recipe = _resumed_recipe(ledger, recipe)
@@ -100,15 +100,6 @@ def _check_unused(name: str, folder: Path, storage: str | None) -> None:
             f"{folder} is the folder of a study {name!r} whose ledger is in another storage. Give --storage and --resume to go "
             "on with it, remove the folder, or give another --study name."
         )
-
-
-def _check_new(name: str, folder: Path, storage: str | None) -> None:
-    """See that there is no study of this name, before Ray is started and a corpus built for it. Raises StudyError."""
-    try:
-        Ledger.open(name, folder, storage).close()
-    except StudyError:
-        return
-    raise StudyError(f"the study {name!r} exists already. Go on with it (--resume) or give another --study name.")
 
 
 def _check_time(ledger: Ledger, recipe: Recipe) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from autonas.engine.choice import CLUSTER_MARK
 from autonas.errors import resource_error
 
 _PARTS = ("jobs", "outcomes", "checkpoints", "metrics")
@@ -26,13 +27,13 @@ def clear(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove what a study has written in the folder, and the folder if nothing else is in it: full runs stay."""
+    """Remove what a study has written in the folder, but for its ledger and its lease: full runs stay.
+
+    A folder that was made for the study goes with its lease, if nothing else is in it.
+    """
     clear(folder)
-    for name in ("recipe.yaml", "environment.json"):
+    for name in ("recipe.yaml", "environment.json", CLUSTER_MARK):
         (folder / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        if {path.name for path in folder.iterdir()} <= {"lease"}:
-            shutil.rmtree(folder)
 
 
 def write_provenance(folder: Path, recipe: Mapping[str, Any], environment: Mapping[str, Any]) -> None:

@@ -23,7 +23,6 @@ from autonas.policy import sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
 from autonas.recipe import Recipe
 from autonas.run_folder import write_json
-from autonas.space.limits import MEASURED
 from autonas.study import files
 from autonas.study.apart import calibrate, measure_latency
 from autonas.study.clock import Clock
@@ -114,7 +113,7 @@ class Search:
                 step = self.policy.next_step(study, running=frozenset(self.running), accepting=self._accepting(study))
                 if isinstance(step, Finish):
                     clean_checkpoints(study, self.folder)
-                    self._close(f"time is up; {self._given_up} trials could not go on" if self._given_up else step.reason)
+                    self._close(f"time is up; trials that could not go on: {self._given_up}" if self._given_up else step.reason)
                     return
                 if isinstance(step, Wait):
                     self._collect()
@@ -174,7 +173,7 @@ class Search:
             spec = space.decode(step.params)
             scores = {name: Score.exact(value, OBJECTIVES[name].unit) for name, value in space.price(spec).items()}
             space.screen(spec)
-            if self._needs_latency():
+            if self.recipe.needs_latency:
                 scores |= measure_latency(self, spec, len(study.trials))
                 space.limits.screen({name: score.value for name, score in scores.items()})
         except InfeasibleArch as broken:
@@ -189,11 +188,6 @@ class Search:
             )
             return
         self.ledger.begin(step.params, self.distributions, spec, scores, sampler_state=step.sampler_state)
-
-    def _needs_latency(self) -> bool:
-        measured = any(OBJECTIVES[name].known == "measured" for name in self.recipe.objectives)
-        limits = self.recipe.space.limits
-        return measured or any(limits.bounds(name) != (None, None) for name in MEASURED)
 
     def _train(self, trial: TrialRecord, rung: int) -> None:
         assert trial.spec is not None

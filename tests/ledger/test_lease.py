@@ -41,12 +41,14 @@ def test_asking_whether_a_study_runs_leaves_nothing_and_disturbs_nobody(tmp_path
     askers = [threading.Thread(target=ask) for _ in range(2)]
     for asker in askers:
         asker.start()
-    for _ in range(100):
-        with study_lease("study", folder):
-            pass
-    ended.set()
-    for asker in askers:
-        asker.join()
+    try:
+        for _ in range(100):
+            with study_lease("study", folder):
+                pass
+    finally:
+        ended.set()
+        for asker in askers:
+            asker.join()
 
 
 def test_two_who_ask_are_not_taken_for_writers(tmp_path: Path) -> None:

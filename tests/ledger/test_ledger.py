@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from autonas.errors import StorageError, StudyError
-from autonas.ledger import JOURNAL, Ledger
+from autonas.ledger import JOURNAL, Ledger, check_new, notes, study_names
 from autonas.trial import Failure
 from tests.ledger.examples import DISTRIBUTIONS, EXACT, PARAMS, RECIPE, SPEC, Made, begin, outcome
 
@@ -143,6 +143,9 @@ def test_a_study_is_created_once(tmp_path: Path, url: str | None, made: Made) ->
     made(Ledger.create(name, tmp_path, url, RECIPE, RECIPE["objectives"]))
     with pytest.raises(StudyError, match="exists already"):
         Ledger.create(name, tmp_path, url, RECIPE, RECIPE["objectives"])
+    with pytest.raises(StudyError, match=r"exists already in .*--resume"):
+        check_new(name, tmp_path, url)
+    check_new("another", tmp_path, url)
 
 
 def test_an_unknown_study_is_named_with_those_there_are(tmp_path: Path, made: Made) -> None:
@@ -164,6 +167,10 @@ def test_a_foreign_study_is_refused(tmp_path: Path) -> None:
     storage.engine.dispose()
     with pytest.raises(StudyError, match="not written by this version"):
         Ledger.open("foreign", tmp_path, url)
+    with pytest.raises(StudyError, match=r"'foreign' is taken in sqlite:.*cannot go on with\. Give another --study name"):
+        check_new("foreign", tmp_path, url)
+    with pytest.raises(StudyError, match="'foreign' is taken"):
+        Ledger.create("foreign", tmp_path, url, RECIPE, RECIPE["objectives"])
 
 
 @pytest.mark.parametrize(
@@ -269,3 +276,32 @@ def test_a_study_cut_off_while_being_created_can_be_created_again(tmp_path: Path
         Ledger.open("study", tmp_path, None)
     Ledger.create("study", tmp_path, None, RECIPE, RECIPE["objectives"])
     assert Ledger.open("study", tmp_path, None).read().trials == ()
+
+
+def test_who_reads_a_study_that_is_being_created_leaves_it_alone(
+    tmp_path: Path, url: str | None, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"study-{tmp_path.name}"
+    folder = tmp_path / name
+    whole = notes.study_note
+
+    def read_meanwhile(*arguments: Any) -> str:
+        with pytest.raises(StudyError, match="there is no study") as caught:
+            Ledger.open(name, folder, url)
+        assert f"It holds {name}" not in str(caught.value)
+        assert name not in study_names(tmp_path, url)
+        check_new(name, folder, url)
+        return whole(*arguments)
+
+    monkeypatch.setattr(notes, "study_note", read_meanwhile)
+    ledger = made(Ledger.create(name, folder, url, RECIPE, RECIPE["objectives"]))
+    begin(ledger)
+    assert len(made(Ledger.open(name, folder, url)).read().trials) == 1
+
+
+def test_a_study_that_is_discarded_leaves_nothing(tmp_path: Path) -> None:
+    ledger = Ledger.create("study", tmp_path / "study", None, RECIPE, RECIPE["objectives"])
+    begin(ledger)
+    assert len(list((tmp_path / "study").iterdir())) == 2
+    ledger.discard()
+    assert list((tmp_path / "study").iterdir()) == []
