@@ -13,7 +13,7 @@ from autonas.engine.choice import EngineSettings, make_engine
 from autonas.errors import RequestError, StudyError
 from autonas.ledger import Ledger, is_running
 from autonas.machine import resolve_threads
-from autonas.promotion.execution import cancel_runs, carry_out, check_room, claimed, resuming
+from autonas.promotion.execution import cancel_runs, carry_out, check_room, claimed, promote_command
 from autonas.promotion.execution import record as record_promotion
 from autonas.promotion.promote import Promotion, plan_promotion, preference, resumed_job, unfinished_run
 from autonas.recipe import Recipe, load_recipe
@@ -144,7 +144,8 @@ def cancel(
         if run_state(run) == "ended":
             say(f"the run in {run} had ended before it could be stopped")
         else:
-            say(f"the run in {run} was stopped; go on with it: {resuming(name, run)}")
+            command = promote_command(name, going_on_with=run, storage=storage, trials_dir=out)
+            say(f"the run in {run} was stopped; go on with it: {command}")
     if stopped and study.attributes.get("closed") is not None and not is_running(name, folder):
         return study
     return cancel_study(name, folder, storage)
@@ -225,39 +226,35 @@ def promote(
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
         TrialFailure: the run ended badly (it diverged, there was no memory); its last checkpoint is kept.
     """
-    where: dict[str, Any] = {"storage": storage, "out": out, "engine": engine or EngineSettings(), "say": say}
+    engine, promotion = engine or EngineSettings(), None
     if resume:
         if select is not None or limits or weights:
             raise StudyError("--resume goes on with a run as it was begun: leave out --select, --limit and --weight")
-        job = _unfinished_job(study, trial=trial, steps=steps, run=run, **where)
-        return _in_full(study, job, None, on_progress=on_progress, **where)
-    promotion = propose_promotion(
-        study, trial=trial, select=select, limits=limits, weights=weights, steps=steps, run=run, **where
-    )
-    return _in_full(study, promotion.job, promotion, on_progress=on_progress, **where)
-
-
-def _unfinished_job(
-    study: str,
-    *,
-    trial: int | None,
-    steps: int | None,
-    run: str | Path | None,
-    storage: str | None,
-    out: str | Path,
-    engine: EngineSettings,
-    say: Callable[[str], None],
-) -> Job:
-    """The job of a promotion that was interrupted: of the one in `run`, or of the only one."""
-    return resumed_job(
-        read_study(study, storage=storage, out=out),
-        unfinished_run(study_folder(study, out)) if run is None else Path(run),
-        steps=steps,
-        trial=trial,
-        device=engine.device,
-        threads=resolve_threads(engine.threads),
-        say=say,
-    )
+        job = resumed_job(
+            read_study(study, storage=storage, out=out),
+            unfinished_run(study_folder(study, out)) if run is None else Path(run),
+            steps=steps,
+            trial=trial,
+            device=engine.device,
+            threads=resolve_threads(engine.threads),
+            say=say,
+        )
+    else:
+        promotion = propose_promotion(
+            study,
+            trial=trial,
+            select=select,
+            limits=limits,
+            weights=weights,
+            steps=steps,
+            storage=storage,
+            out=out,
+            run=run,
+            engine=engine,
+            say=say,
+        )
+        job = promotion.job
+    return _in_full(study, job, promotion, storage=storage, out=out, engine=engine, say=say, on_progress=on_progress)
 
 
 def _in_full(
@@ -285,7 +282,7 @@ def _in_full(
             say(promotion.describe())
             if not record_promotion(promotion, study_folder(study, out), storage):
                 say(f"the study {study!r} is at work in another process: the promotion is noted in {folder} alone")
-        carry_out(job, runner, retries=retries, say=say)
+        carry_out(job, runner, retries=retries, say=say, storage=storage, trials_dir=out)
     return folder
 
 

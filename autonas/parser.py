@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import autonas
 from autonas.bench import BENCHES
-from autonas.commands import WRONG_REQUEST
+from autonas.commands import WRONG_REQUEST, engine_settings
 from autonas.engine.choice import ENGINES
 
 
@@ -266,15 +266,17 @@ def _positive(text: str, unit: str) -> float:
 
 
 def _promote_again(options: argparse.Namespace) -> str:
-    """The command that goes on with an interrupted promotion; the storage is left out, since its URL may hold a password."""
-    parts = ["autonas", "promote", options.study]
-    for flag, name in (("--out", "run"), ("--threads", "threads"), ("--ray-address", "ray_address")):
-        if getattr(options, name) is not None:
-            parts += [flag, str(getattr(options, name))]
-    for flag, name, usual in (("--trials-dir", "out", "trials"), ("--device", "device", "auto"), ("--engine", "engine", "ray")):
-        if getattr(options, name) != usual:
-            parts += [flag, getattr(options, name)]
-    return shlex.join(parts) + (" --storage URL" if options.storage else "") + " --resume"
+    """The command that goes on with an interrupted promotion: of the only one that was, where no folder is given."""
+    from autonas.promotion.execution import promote_command
+
+    command = promote_command(
+        options.study,
+        going_on_with=options.run,
+        storage=options.storage,
+        trials_dir=options.out,
+        engine=engine_settings(options),
+    )
+    return command if options.run is not None else f"{command} --resume"
 
 
 def _search_again(options: argparse.Namespace) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -75,6 +76,24 @@ def test_all_commands_are_listed(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
     assert all(f"    {name}" in out for name in COMMANDS)
+
+
+WHERE = (
+    "--engine ray --ray-address h:6379 --gpus-per-worker 0.5 --workers 2 --device cuda",
+    "--engine inline --threads 3 --device cpu",
+)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    "command", ["promote kept --trials-dir 'my trials' --out 'a run'", "search --space my.yaml --out 'my trials'"]
+)
+def test_the_command_that_goes_on_has_the_options_that_say_where(command: str, where: str) -> None:
+    options = make_parser().parse_args(shlex.split(f"{command} {where}"))
+    told = shlex.split(options.resume_hint(options))
+    again = make_parser().parse_args([*told[1:], *([] if "--resume" in told else ["--resume"])])
+    assert told[0] == "autonas"
+    assert {**vars(again), "resume": False} == vars(options)
 
 
 def test_the_examples_of_the_help_texts_parse() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +47,7 @@ def after_search(options: argparse.Namespace, study: str, recipe: Recipe) -> Non
     """Promote the winner as the space file says, or else say what a promotion would do."""
     from autonas.api import promote_winner, propose_promotion
     from autonas.commands.runs import RunProgress, print_evaluation
+    from autonas.promotion.execution import promote_command
 
     def silent(*news: object) -> None:
         pass
@@ -61,16 +61,8 @@ def after_search(options: argparse.Namespace, study: str, recipe: Recipe) -> Non
         return
     if not options.json:
         print(f"\npromotion: {propose_promotion(study, **where).describe()}")
-        print(f"start it with: {promote_command(options, study)}")
-
-
-def promote_command(options: argparse.Namespace, study: str) -> str:
-    """The command that promotes a study which was searched with these options; a storage's URL may hold a password."""
-    parts = ["autonas", "promote", study]
-    for flag, name, usual in (("--trials-dir", "out", "trials"), ("--device", "device", "auto"), ("--engine", "engine", "ray")):
-        if getattr(options, name) != usual:
-            parts += [flag, getattr(options, name)]
-    return shlex.join(parts) + (" --storage URL" if options.storage else "")
+        command = promote_command(study, storage=options.storage, trials_dir=options.out, engine=engine_settings(options))
+        print(f"start it with: {command}")
 
 
 def _amounts(flag: str, given: list[str] | None) -> dict[str, float]:

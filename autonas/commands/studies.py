@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,14 @@ from autonas.trial import StudyRecord
 def _studies(options: argparse.Namespace) -> list[str]:
     """The named study, or every study in the folder."""
     from autonas.ledger import study_names
+    from autonas.ledger.storage import without_password
 
     if options.study:
         return [options.study]
     found = study_names(Path(options.out), options.storage)
     if not found:
-        raise StudyError(f"there is no study in {options.storage or options.out}. Start one with `autonas search`.")
+        place = without_password(options.storage or options.out)
+        raise StudyError(f"there is no study in {place}. Start one with `autonas search`.")
     return found
 
 
@@ -42,7 +43,7 @@ def status(options: argparse.Namespace) -> int:
         print_json(statuses[0] if options.study else statuses)
         return OK
     for each in statuses:
-        _print_status(each, trials_dir=options.out)
+        _print_status(each, storage=options.storage, trials_dir=options.out)
     return OK
 
 
@@ -98,7 +99,8 @@ def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
     return {"trial": promotion["trial"], "steps": promotion["steps"], "folder": str(folder), "state": state}
 
 
-def _print_status(status: dict[str, Any], *, trials_dir: str) -> None:
+def _print_status(status: dict[str, Any], *, storage: str | None, trials_dir: str) -> None:
+    from autonas.promotion.execution import promote_command
     from autonas.reporting.quantities import duration_text
 
     trials = status["trials"]
@@ -120,9 +122,9 @@ def _print_status(status: dict[str, Any], *, trials_dir: str) -> None:
     for each in status["promotions"]:
         print(f"  promotion    trial {each['trial']}, {each['steps']:,} steps: {each['state']}, in {each['folder']}")
         if each["state"] == "interrupted":
-            command = ["autonas", "promote", status["study"], "--resume", "--out", each["folder"]]
-            command += ["--trials-dir", trials_dir] if trials_dir != "trials" else []
-            print(f"  go on with   {shlex.join(command)}")
+            where = each["folder"]
+            command = promote_command(status["study"], going_on_with=where, storage=storage, trials_dir=trials_dir)
+            print(f"  go on with   {command}")
     if status["state"] == "interrupted":
         print("  go on with   the same `autonas search` and --resume")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autonas.engine.base import Engine
+from autonas.engine.choice import EngineSettings
 from autonas.errors import RETRIED, StudyError, TrialFailure, resource_error
 from autonas.ledger import Ledger, run_is_at_work, run_lease, study_lease
 from autonas.promotion.promote import Promotion
@@ -23,6 +24,7 @@ from autonas.study.files import cancel_requested, forget_cancel, request_cancel
 from autonas.trial import Job, Outcome, StudyRecord, to_json
 
 RECORD = "promotion.json"
+TRIALS_DIR = "trials"  # where studies are kept unless --trials-dir says otherwise
 
 
 @contextlib.contextmanager
@@ -49,8 +51,18 @@ def check_room(engine: Engine, job: Job, say: Callable[[str], None] = lambda tex
         say(engine.describe())  # which connects, and counts the workers
 
 
-def carry_out(job: Job, engine: Engine, *, retries: int = 0, say: Callable[[str], None] = lambda text: None) -> Outcome:
+def carry_out(
+    job: Job,
+    engine: Engine,
+    *,
+    retries: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+    storage: str | None = None,
+    trials_dir: str | Path = TRIALS_DIR,
+) -> Outcome:
     """Run the job on the engine. One that ends by no fault of its own is tried again, `retries` times, from its checkpoint.
+
+    Where its study is kept, `storage` and `trials_dir`, is said in the command that goes on with it.
 
     Raises:
         StudyError: another process has taken over.
@@ -62,7 +74,7 @@ def carry_out(job: Job, engine: Engine, *, retries: int = 0, say: Callable[[str]
         if not cancel_requested(Path(job.folder)):
             raise
         forget_cancel(Path(job.folder))
-        how = resuming(job.study, job.folder)
+        how = promote_command(job.study, going_on_with=job.folder, storage=storage, trials_dir=trials_dir)
         raise TrialFailure(
             "preempted", f"the run in {job.folder} was cancelled. Its last checkpoint is kept; go on with it: {how}"
         ) from interruption
@@ -90,9 +102,30 @@ def _tried(job: Job, engine: Engine, retries: int, say: Callable[[str], None]) -
     )
 
 
-def resuming(study: str, folder: str | Path) -> str:
-    """The command that goes on with a promotion, but for where it runs and where studies are kept."""
-    return shlex.join(["autonas", "promote", study, "--resume", "--out", str(folder)])
+def promote_command(
+    study: str,
+    *,
+    going_on_with: str | Path | None = None,
+    storage: str | None = None,
+    trials_dir: str | Path = TRIALS_DIR,
+    engine: EngineSettings | None = None,
+) -> str:
+    """The command that promotes a study kept there, or goes on with its promotion in a folder; what is usual is left out.
+
+    A storage's URL may hold a password: the command has the word URL in its place.
+    """
+    engine, usual = engine or EngineSettings(), EngineSettings()
+    parts = ["autonas", "promote", study]
+    if going_on_with is not None:
+        parts += ["--resume", "--out", str(going_on_with)]
+    if str(trials_dir) != TRIALS_DIR:
+        parts += ["--trials-dir", str(trials_dir)]
+    for field in dataclasses.fields(EngineSettings):
+        value = getattr(engine, field.name)
+        if value != getattr(usual, field.name):
+            flag = "engine" if field.name == "name" else field.name.replace("_", "-")
+            parts += [f"--{flag}", str(value)]
+    return shlex.join(parts) + (" --storage URL" if storage else "")
 
 
 def record(promotion: Promotion, study_folder: Path, storage: str | None) -> bool:

@@ -9,17 +9,16 @@ import contextlib
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset, prepare
 from autonas.errors import StudyError
 from autonas.policy import forecast
 from autonas.policy.sampler import derived_seed
-from autonas.promotion.select import Pick, Preference, choose
+from autonas.promotion.select import KNEE, Pick, Preference, choose
 from autonas.recipe import PromoteSettings, Recipe
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, tokens_text
@@ -61,12 +60,31 @@ class Promotion:
         )
 
 
-def preference(settings: PromoteSettings | None, **given: Any) -> Preference:
-    """What the recipe prefers, with what is given (and not None or empty) in its place. Another selection drops its weights."""
+def preference(
+    settings: PromoteSettings | None,
+    *,
+    trial: int | None = None,
+    select: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Preference:
+    """What the recipe prefers, with what is given (and not None or empty) in its place. Weights alone are those of the knee.
+
+    Raises:
+        StudyError: a trial is given, and how to select one too.
+    """
     base = settings or PromoteSettings()
-    asked = {name: value for name, value in given.items() if value is not None and value != {}}
-    weights = {} if "select" in asked else base.weights
-    return Preference(**{"select": base.select, "limits": base.limits, "weights": weights, **asked})
+    limits = limits or base.limits
+    if trial is not None:
+        if select is not None or weights:
+            raise StudyError(
+                f"--trial {trial}: --select and --weight have no say where the trial is named; leave out --trial, or those"
+            )
+        return Preference(trial=trial, limits=limits)
+    if select is not None or weights:
+        # The recipe's own selection and weights belong together: neither goes with what is given.
+        return Preference(select=KNEE if select is None else select, limits=limits, weights=weights or {})
+    return Preference(select=base.select, limits=limits, weights=base.weights)
 
 
 def plan_promotion(

@@ -90,7 +90,7 @@ def choose(report: Report, preference: Preference) -> Pick:
     else:
         if not within:
             raise StudyError(_nothing_left(front, preference.limits))
-        method, why, picked = _best(within, objectives, distances, preference)
+        method, why, picked = _best(within, distances, preference)
     alternatives = _alternatives(report, picked)
     return Pick(
         trial=picked.number,
@@ -175,9 +175,7 @@ def _distances(front: Sequence[Standing], objectives: Sequence[Objective], weigh
     }
 
 
-def _best(
-    within: Sequence[Standing], objectives: Sequence[Objective], distances: Mapping[int, float], preference: Preference
-) -> tuple[str, str, Standing]:
+def _best(within: Sequence[Standing], distances: Mapping[int, float], preference: Preference) -> tuple[str, str, Standing]:
     """Method, its words, and the trial."""
     name = preference.select
     if name != KNEE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -21,13 +22,17 @@ import yaml
 import autonas
 from autonas import cli
 from autonas.engine.base import JobProgress
-from autonas.errors import StudyError
-from autonas.ledger import study_lease
+from autonas.engine.choice import EngineSettings
+from autonas.engine.inline import InlineEngine
+from autonas.errors import StudyError, TrialFailure
+from autonas.ledger import Ledger, study_lease
+from autonas.promotion.execution import carry_out, promote_command
 from autonas.promotion.promote import plan_promotion, preference
 from autonas.promotion.select import Preference
 from autonas.recipe import PromoteSettings, load_recipe
 from autonas.run_folder import run_tokens
-from autonas.trial import Job
+from autonas.study.files import request_cancel
+from autonas.trial import Job, Outcome
 from tests.promotion.conftest import INLINE, STEP, STEPS, Run
 from tests.studies import write_space
 
@@ -228,6 +233,8 @@ def test_a_study_at_work_elsewhere_is_left_alone(study: Path) -> None:
         (["small", "--trial", "77"], "--trial 77: the study 'small' has"),
         (["small", "--trial", "-1"], "not the number of a trial"),
         (["small", "--trial", "x"], "not the number of a trial"),
+        (["small", "--trial", "0", "--select", "params", "--dry-run"], "leave out --trial"),
+        (["small", "--trial", "0", "--weight", "val_loss=2", "--dry-run"], "leave out --trial"),
         (["small", "--select", "speed"], "choose knee or an objective"),
         (["small", "--limit", "params"], "write a name and a number"),
         (["small", "--limit", "params=1KB"], "suffix"),
@@ -302,6 +309,35 @@ def test_a_search_without_a_promotion_says_what_one_would_do(study: Path, run: R
     assert json.loads(out), "one document and nothing else"
 
 
+def test_the_command_that_goes_on_with_a_promotion_names_where_its_study_is_kept(study: Path, run: Run) -> None:
+    url = f"sqlite:///{Path.cwd()}/study.db"
+    recipe = load_recipe("small.yaml", trials=1)
+    autonas.search(recipe, study="kept", storage=url, out="else where", engine=INLINE)
+    Path("run").mkdir()
+    Path("run/run.json").touch()
+    with contextlib.closing(Ledger.open("kept", Path("else where/kept"), url)) as ledger:
+        ledger.set_attribute("promotions", [{"trial": 0, "steps": 5, "folder": "run"}])
+    code, out, err = run("status", "kept", "--storage", url, "--out", "else where")
+    assert code == 0, err
+    assert "  go on with   autonas promote kept --resume --out run --trials-dir 'else where' --storage URL\n" in out
+    assert promote_command("kept") == "autonas promote kept"
+    inline = EngineSettings(name="inline", device="cpu")
+    assert promote_command("kept", engine=inline) == "autonas promote kept --engine inline --device cpu"
+
+
+def test_a_cancelled_promotion_of_a_study_in_a_database_says_so(job: Job) -> None:
+    class Cancelled(InlineEngine):
+        def start(self, job: Job) -> None:
+            Path(job.folder).mkdir()
+            request_cancel(Path(job.folder))
+
+        def wait(self) -> list[Outcome]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrialFailure, match=r"autonas promote small --resume --out \S+ --trials-dir kept --storage URL$"):
+        carry_out(job, Cancelled(), storage="sqlite://", trials_dir=Path("kept"))
+
+
 def test_a_space_of_one_architecture_needs_no_spec(study: Path, run: Run, code_corpus: Path) -> None:
     one = {"layers": 1, "width": 16, "heads": 2, "residual_dropout": 0.1}
     write_space(Path("one.yaml"), code_corpus, space=None, rules=[])
@@ -321,6 +357,36 @@ def test_limits_and_weights_of_the_space_file_are_the_defaults(study: Path) -> N
     assert preference(settings) == Preference(limits={"params": 5.0}, weights={"val_loss": 3.0})
     assert preference(settings, limits={"memory": 1.0}, trial=None).limits == {"memory": 1.0}
     assert preference(settings, select="params") == Preference(select="params", limits={"params": 5.0})
+
+
+def test_weights_that_are_given_are_the_knees_whatever_the_space_file_selects() -> None:
+    settings = PromoteSettings(select="params", limits={"params": 5.0})
+    assert preference(settings, weights={"val_loss": 2.0}) == Preference(limits={"params": 5.0}, weights={"val_loss": 2.0})
+    both = preference(settings, select="params", weights={"val_loss": 2.0})
+    assert both == Preference(select="params", limits={"params": 5.0}, weights={"val_loss": 2.0}), "select.py refuses these"
+
+
+def test_a_trial_that_is_named_needs_no_selection_and_may_have_none_beside_it() -> None:
+    settings = PromoteSettings(select="params", limits={"params": 5.0})
+    assert preference(settings, trial=0, weights={}) == Preference(trial=0, limits={"params": 5.0})
+    weighted = PromoteSettings(weights=dict.fromkeys(("val_loss", "params"), 0.0))
+    assert preference(weighted, trial=3, limits={"params": 1.0}) == Preference(trial=3, limits={"params": 1.0})
+    for given in ({"select": "params"}, {"select": "knee"}, {"weights": {"params": 2.0}}):
+        with pytest.raises(StudyError, match="--trial 0: --select and --weight have no say"):
+            preference(None, trial=0, **given)
+
+
+def test_the_command_weighs_and_names_trials_beside_a_promote_section(study: Path, run: Run) -> None:
+    Path("small.yaml").write_text(Path("small.yaml").read_text() + f"promote: {{select: params, steps: {STEPS}}}\n")
+    assert run("search", "--space", "small.yaml", "--engine", "inline", "--resume", "--no-promote")[0] == 0
+    ask = ("promote", "small", "--engine", "inline", "--dry-run", "--json")
+    code, out, err = run(*ask, "--weight", "val_loss=2")
+    assert code == 0, err
+    assert json.loads(out)["method"] == "weights"
+    number = autonas.front("small")[0]["trial"]
+    code, out, err = run(*ask, "--trial", str(number))
+    assert code == 0, err
+    assert (json.loads(out)["method"], json.loads(out)["trial"]) == ("trial", number)
 
 
 def test_a_job_counts_its_tokens_in_whole_steps(job: Job) -> None:
