@@ -35,7 +35,8 @@ from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
 from autonas.training.guards import memory_guard
 from autonas.training.interruption import held_interrupts
-from autonas.training.loop import Progress, finish_steps, fork_cooldown, new_state, train
+from autonas.training.loop import Progress, finish_steps, train
+from autonas.training.state import fork_cooldown, new_state
 from autonas.trial import DocumentLosses, Job, Outcome, Sample, Score, to_json
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds

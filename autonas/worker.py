@@ -34,7 +34,8 @@ from autonas.run_folder import rewrite_lines
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, save, save_model
 from autonas.training.guards import memory_guard
-from autonas.training.loop import Progress, TrainState, finish_steps, fork_cooldown, new_state, train
+from autonas.training.loop import Progress, finish_steps, train
+from autonas.training.state import TrainState, fork_cooldown, new_state
 from autonas.trial import EvaluationSettings, Failure, Job, Outcome, Sample, Score, from_json, to_json
 
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown

@@ -16,10 +16,10 @@ from autonas.arch import ArchSpec
 from autonas.data.batches import Windows
 from autonas.errors import CheckpointError
 from autonas.model.transformer import Transformer, build_model
-from autonas.training.loop import TrainState
 from autonas.training.optimizers import moments, set_moments
 from autonas.training.schedule import Schedule
 from autonas.training.seal import read_sealed, write_sealed
+from autonas.training.state import TrainState
 from autonas.trial import TrainingSettings, from_json, to_json
 
 
@@ -32,7 +32,7 @@ def save(path: str | os.PathLike[str], state: TrainState) -> None:
         ResourceError: the disk is full, or the folder cannot be written.
     """
     tensors = {f"model.{name}": value for name, value in _weights(state.model).items()}
-    tensors.update({f"optimizer.{name}": value for name, value in moments(state.model, state.optimizer)})
+    tensors.update({f"optimizer.{name}": value for name, value in moments(state.optimizer)})
     about = _identity(state) | {
         "tokens": state.tokens,
         "schedule": to_json(state.schedule),
@@ -63,7 +63,6 @@ def load(path: str | os.PathLike[str], state: TrainState) -> None:
     schedule = from_json(Schedule, about["schedule"])
     _put_weights(state.model, weights)
     set_moments(
-        state.model,
         state.optimizer,
         {name.removeprefix("optimizer."): value for name, value in tensors.items() if name.startswith("optimizer.")},
     )

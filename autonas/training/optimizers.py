@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from autonas.arch import ArchSpec
 from autonas.model.transformer import Transformer
+from autonas.training.flat import FlatWeights, flatten
 from autonas.trial import TrainingSettings
 
 BASE_WIDTH = 128
@@ -74,25 +76,38 @@ def role(name: str, weight: Tensor, spec: ArchSpec) -> str:
     return "tied" if spec.tied_embeddings else "embedding"
 
 
-def make_optimizer(model: Transformer, spec: ArchSpec, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW with a group for each role, each with its `peak_rate`; `set_rate` follows a schedule.
+class FlatAdamW(torch.optim.AdamW):
+    """AdamW over a model's flat weights: a group for each role, each of one slice, and its moments in slices alike."""
+
+    def __init__(self, flat: FlatWeights, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
+        self.flat = flat
+        # Measured on one core, 0.66 M parameters: fused 0.41 ms, foreach 1.13 ms, plain 1.64 ms.
+        fused = flat.weights.device.type in ("cpu", "cuda")
+        super().__init__(groups, betas=betas, fused=fused)
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Gradients keep their place."""
+        self.flat.gradients.zero_()
+
+
+def make_optimizer(model: Transformer, spec: ArchSpec, settings: TrainingSettings) -> FlatAdamW:
+    """AdamW with a group for each role, each with its `peak_rate`; `set_rate` follows a schedule. Flattens the model's weights.
 
     By `settings.rate_scaling` the roles have rates and decays by `RULES`, or all the same as plain AdamW has them.
     """
     settings = resolve_settings(spec, settings)
-    members: dict[str, list[Tensor]] = {}
-    for name, weight in model.named_parameters():
-        members.setdefault(role(name, weight, spec), []).append(weight)
+    role_of = {name: role(name, weight, spec) for name, weight in model.named_parameters()}
+    flat = flatten(model, role_of, tuple(RULES))
+    gradients = dict(flat.segments(flat.gradients))
     groups = []
-    for kind, weights in members.items():
+    for kind, weights in flat.segments(flat.weights):
+        weights.grad = gradients[kind]
         rule = RULES[kind] if settings.rate_scaling == "shape" else PLAIN
         peak = rule.rate(settings.learning_rate, spec)
         # AdamW shrinks by rate x decay: that product, the time scale of forgetting, is kept the same at all widths.
         decay = settings.weight_decay * settings.learning_rate / peak if rule.decays else 0.0
-        groups.append({"params": weights, "role": kind, "lr": peak, "peak_rate": peak, "weight_decay": decay})
-    # Measured on one core, 0.66 M parameters: fused 0.41 ms, foreach 1.13 ms, plain 1.64 ms.
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, betas=(settings.beta1, settings.beta2), fused=fused)
+        groups.append({"params": [weights], "role": kind, "lr": peak, "peak_rate": peak, "weight_decay": decay})
+    return FlatAdamW(flat, groups, (settings.beta1, settings.beta2))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> None:
@@ -101,19 +116,32 @@ def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> None:
         group["lr"] = group["peak_rate"] * multiplier
 
 
-def moments(model: Transformer, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+def moments(optimizer: FlatAdamW) -> Iterator[tuple[str, Tensor]]:
     """Adam's state by name, as it is and not copied: "<weight>.exp_avg" and the like; nothing before the first step."""
-    for name, weight in model.named_parameters():
-        for key, value in optimizer.state.get(weight, {}).items():
-            yield f"{name}.{key}", value
+    slices = _slices(optimizer)
+    for name, place in optimizer.flat.places.items():
+        weights, start = next((w, s) for w, s, end in slices if s <= place.start < end)
+        for key, value in optimizer.state.get(weights, {}).items():
+            own = value if value.ndim == 0 else value[place.start - start : place.end - start].view(place.shape)
+            yield f"{name}.{key}", own
 
 
-def set_moments(model: Transformer, optimizer: torch.optim.Optimizer, values: dict[str, Tensor]) -> None:
+def set_moments(optimizer: FlatAdamW, values: dict[str, Tensor]) -> None:
     """The inverse of `moments`; `values` are copied. Whatever state the optimizer had is forgotten."""
     optimizer.state.clear()
-    for name, weight in model.named_parameters():
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            if f"{name}.{key}" in values:
-                value = values[f"{name}.{key}"]
-                # The moments live with their weight; so does the step count of a fused step.
-                optimizer.state[weight][key] = value.to(device=weight.device, dtype=value.dtype, copy=True)
+    for weights, start, end in _slices(optimizer):
+        for name, place in optimizer.flat.places.items():
+            if not start <= place.start < end or f"{name}.step" not in values:
+                continue
+            state = optimizer.state[weights]
+            # The moments live with their weights; so does the step count of a fused step.
+            step = values[f"{name}.step"]
+            state["step"] = step.to(device=weights.device, dtype=step.dtype, copy=True)
+            for key in ("exp_avg", "exp_avg_sq"):
+                state.setdefault(key, torch.zeros_like(weights))
+                state[key][place.start - start : place.end - start].view(place.shape).copy_(values[f"{name}.{key}"])
+
+
+def _slices(optimizer: FlatAdamW) -> list[tuple[Tensor, int, int]]:
+    """The weights of each group, and where they begin and end."""
+    return [(group["params"][0], *optimizer.flat.roles[group["role"]]) for group in optimizer.param_groups]

@@ -17,7 +17,8 @@ import torch
 from autonas.arch import ArchSpec
 from autonas.data.batches import Windows
 from autonas.model.transformer import build_model
-from autonas.training.loop import TrainState, new_state, train
+from autonas.training.loop import train
+from autonas.training.state import TrainState, new_state
 from autonas.trial import TrainingSettings
 
 _LEAST_STEPS = 3  # timed at a batch size, after one that is not

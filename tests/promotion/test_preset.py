@@ -54,7 +54,7 @@ def test_every_weight_has_the_one_rate_and_the_one_decay(recipe: Recipe, spec: A
     assert {group["peak_rate"] for group in optimizer.param_groups} == {3e-4}
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.05}
     assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.95)}
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+    assert set(optimizer.flat.places) == {name for name, _ in model.named_parameters()}
     assert {group["role"] for group in optimizer.param_groups} == {"embedding", "head", "hidden", "gain"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from autonas.arch import ArchSpec
 from autonas.data.batches import Windows
 from autonas.model.transformer import build_model
-from autonas.training.loop import TrainState, new_state
+from autonas.training.state import TrainState, new_state
 from autonas.trial import TrainingSettings
 
 StateMaker = Callable[..., TrainState]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from autonas.errors import CheckpointError, TrialFailure
 from autonas.training.checkpoint import load, load_model, save, save_model
-from autonas.training.loop import fork_cooldown, train
+from autonas.training.loop import train
 from autonas.training.seal import read_sealed, write_sealed
+from autonas.training.state import fork_cooldown
 from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_settings, tiny_spec
 from tests.training.test_loop import assert_same, losses
 

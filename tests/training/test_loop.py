@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from autonas.errors import DeviceError, RecipeError, TrialFailure
 from autonas.training import loop
-from autonas.training.loop import Progress, TrainState, fork_cooldown, train
+from autonas.training.loop import Progress, train
 from autonas.training.optimizers import moments
 from autonas.training.precision import has_bfloat16
+from autonas.training.state import TrainState, fork_cooldown
 from tests.training.conftest import CONTEXT, STEP_TOKENS, StateMaker, tiny_settings, tiny_spec
 
 DROPPING = tiny_spec(attention_dropout=0.1, residual_dropout=0.2, label_smoothing=0.1)
@@ -33,7 +34,7 @@ def assert_same(one: TrainState, other: TrainState) -> None:
     weights = zip(one.model.named_parameters(), other.model.named_parameters(), strict=True)
     for (name, weight), (_, same) in weights:
         assert torch.equal(weight, same), name
-    pairs = zip(moments(one.model, one.optimizer), moments(other.model, other.optimizer), strict=True)
+    pairs = zip(moments(one.optimizer), moments(other.optimizer), strict=True)
     for (name, value), (twin_name, twin) in pairs:
         assert name == twin_name
         assert torch.equal(value, twin), name
@@ -161,7 +162,7 @@ def test_gradients_are_clipped_but_reported_as_they_were(make_state: StateMaker)
     loose, tight = make_state(), make_state(settings=tiny_settings(clip_norm=1e-3))
     norms = [next(train(state, until_tokens=1)).gradient_norm for state in (loose, tight)]
     assert norms[0] == norms[1] > 1e-3
-    first = dict(moments(tight.model, tight.optimizer))
+    first = dict(moments(tight.optimizer))
     clipped = sum(value.square().sum().item() for name, value in first.items() if name.endswith(".exp_avg"))
     assert math.sqrt(clipped) / (1.0 - tight.settings.beta1) == pytest.approx(1e-3, rel=1e-3)
 

@@ -8,8 +8,8 @@ import torch
 
 from autonas.arch import ArchSpec
 from autonas.training import speed
-from autonas.training.loop import TrainState
 from autonas.training.speed import measure_speed
+from autonas.training.state import TrainState
 from autonas.trial import TrainingSettings
 
 SPEC = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, ffn_multiplier=2.0, vocab_size=64, context_length=16)

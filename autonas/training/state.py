@@ -1,0 +1,139 @@
+"""A training between two steps, its beginning and its fork. How a step is taken is in steps.py, how they follow in loop.py."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from autonas.data.batches import Windows
+from autonas.errors import RecipeError
+from autonas.model.transformer import Transformer
+from autonas.training.guards import LossGuard
+from autonas.training.optimizers import FlatAdamW, make_optimizer, moments, resolve_settings, set_moments
+from autonas.training.precision import autocast_dtype
+from autonas.training.schedule import Schedule
+from autonas.trial import TrainingSettings
+
+
+class Step(Protocol):
+    """One way of taking a step: the gradients of the state's next windows, clipped, and one update of its weights."""
+
+    @property
+    def path(self) -> str:
+        """Its name in `TrainState.paths`."""
+
+    def __call__(self, state: TrainState) -> Tensor:
+        """Take the step that begins at `state.tokens`, which the caller moves on; returns (loss, gradient norm), unawaited.
+
+        When memory runs out, weights and moments are as before.
+        """
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainState:
+    """A training between two steps. `tokens` counts the tokens shown, and with them the place in `windows` and in dropout."""
+
+    model: Transformer
+    optimizer: FlatAdamW
+    windows: Windows
+    settings: TrainingSettings  # with what the spec names already in place
+    schedule: Schedule
+    guard: LossGuard
+    seed: int  # of dropout
+    data_fingerprint: str = ""
+    tokens: int = 0
+    step: Step | None = None  # how a step is taken here; chosen when training begins
+    micro_windows: int | None = None  # at most so many windows go through the model at once; None: as many as fit
+    paths: Counter[str] = field(default_factory=Counter)  # steps taken by each path
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.embedding.weight.device
+
+    @property
+    def step_windows(self) -> int:
+        return self.settings.batch_tokens // self.model.spec.context_length
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one step: `batch_tokens` rounded down to whole windows."""
+        return self.step_windows * self.model.spec.context_length
+
+    def whole_steps(self, tokens: int) -> int:
+        """`tokens` rounded up to whole steps: where a training until `tokens` really ends."""
+        return -(-tokens // self.step_tokens) * self.step_tokens
+
+
+def new_state(
+    model: Transformer,
+    windows: Windows,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    total_tokens: int | None = None,
+    data_fingerprint: str = "",
+) -> TrainState:
+    """The state of a training that has not begun.
+
+    `total_tokens` is the length of a cosine schedule; wsd does not need it.
+
+    Raises:
+        RecipeError: a batch holds no whole window.
+        DeviceError: a number format that the model's device does not have.
+    """
+    spec = model.spec
+    settings = resolve_settings(spec, settings)
+    assert windows.tokens_per_window == spec.context_length, (windows.tokens_per_window, spec.context_length)
+    if settings.batch_tokens < spec.context_length:
+        raise RecipeError(
+            f"batch_tokens is {settings.batch_tokens}, less than one window of context_length {spec.context_length}. "
+            f"Give at least {spec.context_length}."
+        )
+    autocast_dtype(settings.precision, model.embedding.weight.device)
+    schedule = Schedule(
+        warmup_tokens=settings.warmup_tokens,
+        final_share=settings.final_rate_share,
+        kind=settings.schedule,
+        total_tokens=total_tokens if settings.schedule == "cosine" else None,
+    )
+    return TrainState(
+        model=model,
+        optimizer=make_optimizer(model, spec, settings),
+        windows=windows,
+        settings=settings,
+        schedule=schedule,
+        guard=LossGuard(spec.vocab_size, settings.warmup_tokens),
+        seed=seed,
+        data_fingerprint=data_fingerprint,
+    )
+
+
+def fork_cooldown(state: TrainState, cooldown_tokens: int) -> TrainState:
+    """A copy of `state` that cools down over the next `cooldown_tokens`, rounded up to whole steps; `train` it to its end.
+
+    The trunk is not touched. Both read the same windows from here on, so that the cooled model has seen exactly the first
+    `fork.tokens` tokens of the stream, and a trunk that goes on later skips none.
+    """
+    model = copy.deepcopy(state.model)
+    optimizer = make_optimizer(model, model.spec, state.settings)
+    set_moments(optimizer, dict(moments(state.optimizer)))
+    guard = LossGuard(model.spec.vocab_size, state.settings.warmup_tokens)
+    guard.restore(state.guard.state())
+    return TrainState(
+        model=model,
+        optimizer=optimizer,
+        windows=state.windows,
+        settings=state.settings,
+        schedule=state.schedule.cool(state.tokens, state.whole_steps(cooldown_tokens)),
+        guard=guard,
+        seed=state.seed,
+        data_fingerprint=state.data_fingerprint,
+        tokens=state.tokens,
+        micro_windows=state.micro_windows,
+        paths=state.paths,
+    )
