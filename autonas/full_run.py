@@ -110,6 +110,7 @@ def _train_and_score(
     with held_interrupts() as interrupted:
         training.follow(on_progress, lambda: interrupted() or (stop is not None and stop()), deadline)
     state = training.state
+    state.step = None  # whose memory the evaluation may need
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
     save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
     with memory_guard(f"evaluating {job.spec.fingerprint}"):
@@ -127,7 +128,7 @@ def _train_and_score(
         baselines=_baselines(windows, dataset, job, state.tokens, turn.make_way),
         curve=training.log.curve(_CURVE_POINTS),
         samples=samples,
-        checks={"leak": training.leak, "device": str(next(state.model.parameters()).device)},
+        checks={"leak": training.leak, "device": str(state.device), **state.checks()},
     )
 
 
@@ -147,6 +148,7 @@ class _Training:
             total_tokens=self.total,
             data_fingerprint=job.data.fingerprint,
         )
+        self.state.planned_tokens = self.total
         self._last = Path(job.folder) / "checkpoints" / "last.safetensors"
         claim_attempt(self._last.parent, job.attempt)
         if self._last.exists():
@@ -164,7 +166,9 @@ class _Training:
             if self.state.schedule.cooldown_start is None:
                 self._train(self.job.budget.tokens, on_progress, stop, deadline)
                 if self.job.budget.cooldown_tokens:
-                    self.state = fork_cooldown(self.state, self.job.budget.cooldown_tokens)
+                    with memory_guard(f"forking {self.job.spec.fingerprint}"):
+                        self.state.step = None  # the trunk is done: its memory is the fork's
+                        self.state = fork_cooldown(self.state, self.job.budget.cooldown_tokens)
                     self._save()
             self._train(self.total, on_progress, stop, deadline)
         except TrialFailure as failure:

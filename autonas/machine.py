@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 import autonas
-from autonas.errors import RequestError
+from autonas.errors import RequestError, ResourceError
 
 _PACKAGES = ("torch", "optuna", "ray", "numpy", "tokenizers", "datasketch", "safetensors")
 
@@ -83,6 +83,34 @@ def processor_name() -> str:
         if done is not None and done.stdout.strip():
             return done.stdout.strip()
     return platform.processor() or platform.machine()
+
+
+@functools.cache
+def processor_flags() -> str:
+    """The instructions that the processor has, as the system tells them; its name where it tells none."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("flags", "Features")):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return processor_name()
+
+
+def cache_folder() -> Path:
+    """`$AUTONAS_CACHE`, else `$XDG_CACHE_HOME/autonas`, else `~/.cache/autonas`. It need not exist.
+
+    Raises:
+        ResourceError: there is no home folder.
+    """
+    if own := os.environ.get("AUTONAS_CACHE"):
+        return Path(own).expanduser()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "autonas"
+    try:
+        return Path("~/.cache/autonas").expanduser()
+    except RuntimeError as error:
+        raise ResourceError("no home folder for the cache; set AUTONAS_CACHE to a folder") from error
 
 
 def num_cores() -> int:

@@ -119,6 +119,7 @@ def _train_and_measure(
     trunk = folder / "trunk.safetensors"
     _load_trunk(trunk, state, job)
     begun_at = state.tokens
+    state.planned_tokens = job.budget.tokens + job.budget.cooldown_tokens
     check = functools.partial(check_attempt, folder, job.attempt)
     metrics = Metrics(Path(job.folder) / "metrics" / f"{job.trial:05d}.jsonl", job.budget.rung, state.tokens, check)
 
@@ -133,8 +134,11 @@ def _train_and_measure(
     deadline = None if job.time_limit_s is None else started + job.time_limit_s
     training = functools.partial(train, stop=interrupted, deadline=deadline, clock=turn.clock)
     _train_trunk(job, state, trunk, metrics, training(state, until_tokens=job.budget.tokens), report)
-    fork = fork_cooldown(state, job.budget.cooldown_tokens)
+    with memory_guard(f"forking {job.spec.fingerprint}"):
+        state.step = None  # the trunk is done here: its memory is the fork's
+        fork = fork_cooldown(state, job.budget.cooldown_tokens)
     _follow(training(fork), fork, job.budget.cooldown_tokens, metrics, "cooldown", report)
+    fork.step = None
     check()
     save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
     outcome = _measure(job, dataset, fork, metrics, found, turn)
@@ -278,7 +282,7 @@ def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, lea
         baselines=known,
         curve=metrics.curve(),
         samples=samples,
-        checks={"leak": leak, "device": str(next(fork.model.parameters()).device)},
+        checks={"leak": leak, "device": str(fork.device), **fork.checks()},
     )
 
 

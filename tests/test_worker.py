@@ -22,11 +22,14 @@ from autonas.errors import CheckpointError, ResourceError, StudyError
 from autonas.evaluation import latency
 from autonas.model.transformer import Transformer
 from autonas.run_folder import run_budget
+from autonas.training import loop
 from autonas.training.loop import Progress
+from autonas.training.steps import EagerStep
 from autonas.trial import Budget, Job, to_json
 from autonas.worker import Metrics, run_job
 from tests.studies import small_job
 from tests.test_run_folder import full_disk
+from tests.training.test_micro_batches import Starved
 
 CONTEXT = multiprocessing.get_context("spawn")
 PATIENCE_S = 120.0
@@ -55,6 +58,19 @@ def test_a_job_is_scored_with_its_evidence(job: Job) -> None:
     assert [tokens for tokens, _ in outcome.curve] == sorted({tokens for tokens, _ in outcome.curve})
     assert outcome.curve[-1][0] == 6_144
     assert "1e-05" in outcome.checks["leak"]
+    assert outcome.checks["training path"].endswith(" 15 steps")
+
+
+def test_a_job_that_runs_out_of_memory_goes_on_in_smaller_parts_and_says_so(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "choose_step", lambda state: EagerStep())
+    roomy = run_job(job)
+    monkeypatch.setattr(loop, "choose_step", lambda state: Starved(3))
+    short = run_job(dataclasses.replace(job, folder=str(tmp_path / "short")))
+    assert short.checks["micro-batches"] == "2 of 8 windows at once, after running out of memory 2 times"
+    assert short.checks["training path"] == "eager 15 steps"
+    assert short.scores["val_loss"].value == pytest.approx(roomy.scores["val_loss"].value, abs=0.02)
 
 
 def test_a_later_rung_goes_on_from_the_trunk_and_not_from_the_cooled_fork(job: Job, tmp_path: Path) -> None:

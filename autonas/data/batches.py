@@ -34,6 +34,11 @@ class Windows:
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, dtype=np.int64))
 
     @property
+    def tokens(self) -> NDArray[np.unsignedinteger[Any]]:
+        """All of the tokens; windows start at `starts` in them."""
+        return self._tokens
+
+    @property
     def tokens_per_window(self) -> int:
         """Targets of one window."""
         return self._context

@@ -18,22 +18,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from autonas.errors import ResourceError, resource_error
+from autonas.errors import resource_error
 
 _BUILDING = ".building-"
 _ABANDONED_S = 24 * 3600
-
-
-def cache_folder() -> Path:
-    """`$AUTONAS_CACHE`, else `$XDG_CACHE_HOME/autonas`, else `~/.cache/autonas`. It need not exist."""
-    if own := os.environ.get("AUTONAS_CACHE"):
-        return Path(own).expanduser()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "autonas"
-    try:
-        return Path("~/.cache/autonas").expanduser()
-    except RuntimeError as error:
-        raise ResourceError("no home folder for the cache; set AUTONAS_CACHE to a folder") from error
 
 
 def key_of(*parts: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from autonas.data.cache import building, cache_folder, key_of, recall, remember
+from autonas.data.cache import building, key_of, recall, remember
 from autonas.data.corpus import collect, corpus_fingerprint
 from autonas.data.files import FoundFile
 from autonas.data.records import CorpusSettings, Document, TokenizerSettings
@@ -20,6 +20,7 @@ from autonas.data.split import draw_order
 from autonas.data.store import FORMAT, Dataset, Documents, dataset_fingerprint, write_dataset
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CorpusError
+from autonas.machine import cache_folder
 from autonas.trial import to_json
 
 __all__ = [

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autonas.data.cache import cache_folder
 from autonas.data.dataset import prepare, prepared
 from autonas.data.files import FoundFile
 from autonas.data.hub import at_most, count_rows, find_rows, is_near
@@ -22,6 +21,7 @@ from autonas.data.store import Dataset
 from autonas.data.texts import Text, read_parts
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CorpusError
+from autonas.machine import cache_folder
 
 _SAMPLE_BYTES = 12_000_000
 _SAMPLE_ROWS = 2_000  # of a data set that is elsewhere

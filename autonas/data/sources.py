@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autonas.data.cache import cache_folder
 from autonas.data.files import FoundFile, found_file, printable
 from autonas.data.hub import find_rows
 from autonas.data.libraries import find_site_packages, find_stdlib
 from autonas.data.records import CorpusSettings
 from autonas.errors import CorpusError
+from autonas.machine import cache_folder
 
 _MAGIC = re.compile(r"[*?\[]")
 _TEXT_KEYS = ("text", "content", "code")

@@ -23,9 +23,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autonas import machine
-from autonas.data.cache import building, cache_folder
+from autonas.data.cache import building
 from autonas.engine.choice import CLUSTER_MARK, EngineSettings, fitting
 from autonas.errors import DeviceError, ResourceError, resource_error
+from autonas.machine import cache_folder
 from autonas.trial import Job
 
 # Tune's loggers would import torch into the driver, write each outcome three times and change the workers' folder; its

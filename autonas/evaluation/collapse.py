@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from autonas.data.dataset import Dataset
 from autonas.evaluation.detectors import SUITE_VERSION, detect
 from autonas.evaluation.prompts import KINDS, Prompt, choose_prompts
-from autonas.model.decode import generate
+from autonas.model.decode import Sampling, StopRule, generate
 from autonas.model.transformer import Transformer
 from autonas.trial import EvaluationSettings, Sample, Score
 
@@ -58,16 +58,7 @@ def measure_collapse(
         RequestError: the new tokens do not fit the context beside a prompt.
     """
     prompts = choose_prompts(dataset, settings)
-
-    def before_a_token(*_: object) -> None:
-        make_way()
-
-    # generate has no seam of its own for this, and calls the model once for each new token of a batch.
-    hook = model.register_forward_pre_hook(before_a_token)
-    try:
-        samples = draw_samples(model, dataset, prompts, settings, seed)  # (prompts, samples per prompt)
-    finally:
-        hook.remove()
+    samples = draw_samples(model, dataset, prompts, settings, seed, make_way)  # (prompts, samples per prompt)
     suite = [[bool(sample.detectors) for sample in row] for row in samples]
     prior = [[any(name.startswith("prior:") for name in sample.detectors) for sample in row] for row in samples]
     empty = sum(not sample.text for row in samples for sample in row)
@@ -79,7 +70,12 @@ def measure_collapse(
 
 
 def draw_samples(
-    model: Transformer, dataset: Dataset, prompts: Sequence[Prompt], settings: EvaluationSettings, seed: int
+    model: Transformer,
+    dataset: Dataset,
+    prompts: Sequence[Prompt],
+    settings: EvaluationSettings,
+    seed: int,
+    make_way: Callable[[], object] = lambda: None,
 ) -> list[list[Sample]]:
     """`samples_per_prompt` continuations of each prompt. Every prompt begins with end-of-text, as documents do."""
     tokenizer = dataset.tokenizer
@@ -94,10 +90,10 @@ def draw_samples(
         model,
         [tokens for tokens in cropped for _ in range(each)],
         max_new_tokens=settings.new_tokens,
-        temperature=settings.temperature,
-        top_k=settings.top_k,
+        sampling=Sampling(temperature=settings.temperature, top_k=settings.top_k),
         uniforms=np.stack(uniforms),
-        stop_token=tokenizer.end_of_text,
+        stop=StopRule(token=tokenizer.end_of_text),
+        make_way=make_way,
     )
     texts = [tokenizer.decode(tokens) for tokens in made]
     return [

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from autonas.arch import ArchSpec
-from autonas.data.cache import cache_folder, key_of, write_file
+from autonas.data.cache import key_of, write_file
 from autonas.errors import InfeasibleArch, RecipeError
+from autonas.machine import cache_folder
 from autonas.trial import Score, from_json, to_json
 
 

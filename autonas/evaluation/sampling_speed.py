@@ -10,7 +10,7 @@ import torch
 
 from autonas.arch import ArchSpec
 from autonas.evaluation.prompts import KINDS
-from autonas.model.decode import generate
+from autonas.model.decode import Sampling, generate
 from autonas.model.transformer import build_model
 from autonas.trial import EvaluationSettings
 
@@ -35,8 +35,7 @@ def measure_sampling(spec: ArchSpec, settings: EvaluationSettings, *, device: to
             model,
             prompts,
             max_new_tokens=tokens,
-            temperature=settings.temperature,
-            top_k=min(settings.top_k, spec.vocab_size),
+            sampling=Sampling(temperature=settings.temperature, top_k=min(settings.top_k, spec.vocab_size)),
             uniforms=np.full((count, tokens), 0.5) if settings.temperature > 0 else None,
         )
         return time.perf_counter() - begun

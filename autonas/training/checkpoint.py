@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def save(path: str | os.PathLike[str], state: TrainState) -> None:
         "tokens": state.tokens,
         "schedule": to_json(state.schedule),
         "guard": state.guard.state(),
+        "paths": dict(state.paths),
     }
     write_sealed(Path(path), tensors, about)
 
@@ -69,6 +71,7 @@ def load(path: str | os.PathLike[str], state: TrainState) -> None:
     state.schedule = schedule
     state.guard.restore(about["guard"])
     state.tokens = about["tokens"]
+    state.paths = Counter(about.get("paths", {}))  # a file of an earlier version does not say
 
 
 def save_model(path: str | os.PathLike[str], model: Transformer, note: Mapping[str, Any] | None = None) -> None:

@@ -14,6 +14,15 @@ from autonas.errors import TrialFailure
 HORIZON_STEPS = 16  # the loss of one small batch is noisy (±0.3 nats); its running mean is judged
 ABOVE_UNIFORM_NATS = 1.0  # a model that has learned nothing scores log V
 ABOVE_BEST_NATS = 2.0  # a recoverable spike of the running mean stays below 1
+# As torch says it, the C++ library (std::bad_alloc) and CUDA's own libraries (CUBLAS_STATUS_ALLOC_FAILED).
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "status_alloc_failed",
+)
 
 
 class LossGuard:
@@ -80,6 +89,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     message = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        words in message for words in ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
-    )
+    return isinstance(error, RuntimeError) and any(words in message for words in _OUT_OF_MEMORY)

@@ -16,6 +16,7 @@ from torch import Tensor
 from autonas.errors import TrialFailure
 from autonas.training.allocator import keep_freed_memory
 from autonas.training.guards import memory_guard
+from autonas.training.micro_batches import take_step
 from autonas.training.paths import choose_step
 from autonas.training.state import TrainState
 
@@ -48,10 +49,12 @@ def train(
 
     At every yield `state` may be saved, forked or left for good. `stop` is asked before every step; `deadline` is a value of
     `clock`, which also tells the speed and may leave out what is no training. `micro_windows`: at most so many windows go
-    through the model at once; the gradients are the same but for rounding and for the masks of dropout.
+    through the model at once; the gradients are the same but for rounding and for the masks of dropout. When memory runs out
+    there are fewer of them from then on.
 
     Raises:
-        TrialFailure: "preempted" or "timeout", with `state` as good as at a yield; "nan", "diverged" or "out_of_memory".
+        TrialFailure: "preempted" or "timeout", with `state` as good as at a yield; "nan", "diverged"; "out_of_memory" when one
+            window alone does not fit.
     """
     if micro_windows is not None:
         state.micro_windows = micro_windows
@@ -70,7 +73,7 @@ def train(
         failure = _interruption(stop, deadline, clock)
         if failure is None:
             with memory_guard(place):
-                measured = state.step(state)
+                measured = take_step(state)
             state.paths[state.step.path] += 1
             state.tokens += state.step_tokens
             pending.append((state.tokens, measured))

@@ -77,13 +77,24 @@ def role(name: str, weight: Tensor, spec: ArchSpec) -> str:
 
 
 class FlatAdamW(torch.optim.AdamW):
-    """AdamW over a model's flat weights: a group for each role, each of one slice, and its moments in slices alike."""
+    """AdamW over a model's flat weights: a group for each role, each of one slice, and its moments in slices alike.
+
+    The moments are there from the beginning and keep their place: no step runs out of memory half way through the groups.
+    """
 
     def __init__(self, flat: FlatWeights, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
         self.flat = flat
         # Measured on one core, 0.66 M parameters: fused 0.41 ms, foreach 1.13 ms, plain 1.64 ms.
         fused = flat.weights.device.type in ("cpu", "cuda")
         super().__init__(groups, betas=betas, fused=fused)
+        for group in self.param_groups:
+            (weights,) = group["params"]
+            self.state[weights] = {
+                # A fused step counts on the device.
+                "step": torch.zeros((), dtype=torch.float32, device=weights.device if fused else None),
+                "exp_avg": torch.zeros_like(weights),
+                "exp_avg_sq": torch.zeros_like(weights),
+            }
 
     def zero_grad(self, set_to_none: bool = False) -> None:
         """Gradients keep their place."""
@@ -117,28 +128,27 @@ def set_rate(optimizer: torch.optim.Optimizer, multiplier: float) -> None:
 
 
 def moments(optimizer: FlatAdamW) -> Iterator[tuple[str, Tensor]]:
-    """Adam's state by name, as it is and not copied: "<weight>.exp_avg" and the like; nothing before the first step."""
+    """Adam's state by name, as it is and not copied: "<weight>.exp_avg" and the like."""
     slices = _slices(optimizer)
     for name, place in optimizer.flat.places.items():
         weights, start = next((w, s) for w, s, end in slices if s <= place.start < end)
-        for key, value in optimizer.state.get(weights, {}).items():
+        for key, value in optimizer.state[weights].items():
             own = value if value.ndim == 0 else value[place.start - start : place.end - start].view(place.shape)
             yield f"{name}.{key}", own
 
 
+@torch.no_grad()
 def set_moments(optimizer: FlatAdamW, values: dict[str, Tensor]) -> None:
-    """The inverse of `moments`; `values` are copied. Whatever state the optimizer had is forgotten."""
-    optimizer.state.clear()
+    """The inverse of `moments`; `values` are copied. Weights without values have moments of zero, as before the first step."""
     for weights, start, end in _slices(optimizer):
+        state = optimizer.state[weights]
+        for value in state.values():
+            value.zero_()
         for name, place in optimizer.flat.places.items():
             if not start <= place.start < end or f"{name}.step" not in values:
                 continue
-            state = optimizer.state[weights]
-            # The moments live with their weights; so does the step count of a fused step.
-            step = values[f"{name}.step"]
-            state["step"] = step.to(device=weights.device, dtype=step.dtype, copy=True)
+            state["step"].copy_(values[f"{name}.step"])
             for key in ("exp_avg", "exp_avg_sq"):
-                state.setdefault(key, torch.zeros_like(weights))
                 state[key][place.start - start : place.end - start].view(place.shape).copy_(values[f"{name}.{key}"])
 
 

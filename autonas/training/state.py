@@ -49,7 +49,10 @@ class TrainState:
     tokens: int = 0
     step: Step | None = None  # how a step is taken here; chosen when training begins
     micro_windows: int | None = None  # at most so many windows go through the model at once; None: as many as fit
+    shortages: int = 0  # how often memory ran out, and `micro_windows` was made smaller
     paths: Counter[str] = field(default_factory=Counter)  # steps taken by each path
+    slower_because: str = ""  # why the path is not the one that this device should have
+    planned_tokens: int | None = None  # to be trained in all, as far as that is known: what a slow start is weighed against
 
     @property
     def device(self) -> torch.device:
@@ -63,6 +66,17 @@ class TrainState:
     def step_tokens(self) -> int:
         """Tokens of one step: `batch_tokens` rounded down to whole windows."""
         return self.step_windows * self.model.spec.context_length
+
+    def checks(self) -> dict[str, str]:
+        """What an outcome should say about how the steps were taken."""
+        taken = ", ".join(f"{path} {steps:,} steps" for path, steps in sorted(self.paths.items()))
+        found = {"training path": taken + (f" ({self.slower_because})" if self.slower_because else "")}
+        if self.shortages:
+            times = "once" if self.shortages == 1 else f"{self.shortages} times"
+            found["micro-batches"] = (
+                f"{self.micro_windows} of {self.step_windows} windows at once, after running out of memory {times}"
+            )
+        return found
 
     def whole_steps(self, tokens: int) -> int:
         """`tokens` rounded up to whole steps: where a training until `tokens` really ends."""
@@ -135,5 +149,8 @@ def fork_cooldown(state: TrainState, cooldown_tokens: int) -> TrainState:
         data_fingerprint=state.data_fingerprint,
         tokens=state.tokens,
         micro_windows=state.micro_windows,
+        shortages=state.shortages,
         paths=state.paths,
+        slower_because=state.slower_because,
+        planned_tokens=state.planned_tokens,
     )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from autonas.data.cache import building, cache_folder, key_of, recall, remember, write_file
+from autonas.data.cache import building, key_of, recall, remember, write_file
 from autonas.errors import ResourceError
+from autonas.machine import cache_folder
 
 
 def test_the_folder_is_chosen_by_the_environment_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

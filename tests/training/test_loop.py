@@ -221,26 +221,6 @@ def test_a_rate_out_of_all_proportion_diverges(make_state: StateMaker) -> None:
     assert caught.value.kind in ("diverged", "nan")
 
 
-def test_exhausted_memory_in_a_step_is_a_failure_that_a_smaller_step_survives(
-    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, state = make_state(), make_state()
-    expected = losses(plain, 2 * STEP_TOKENS)
-    real = F.cross_entropy
-
-    def starved(*arguments: object, **rest: object) -> object:
-        loss = real(*arguments, **rest)  # type: ignore[arg-type]
-        loss.backward()  # type: ignore[no-untyped-call]  # leaves gradients behind, as a second micro-batch would find them
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(F, "cross_entropy", starved)
-        with pytest.raises(TrialFailure) as caught:
-            list(train(state, until_tokens=2 * STEP_TOKENS))
-    assert caught.value.kind == "out_of_memory"
-    assert losses(state, 2 * STEP_TOKENS) == expected
-
-
 def test_bfloat16_follows_float32_or_is_refused(make_state: StateMaker) -> None:
     if not has_bfloat16(torch.device("cpu")):
         with pytest.raises(DeviceError, match="float32"):
