@@ -151,6 +151,7 @@ class DocumentLosses:
     nats: tuple[float, ...]
     tokens: tuple[int, ...]
     bytes: tuple[int, ...]
+    how: str = ""  # they were computed, where that was not the plain pass in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

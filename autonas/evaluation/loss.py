@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from autonas.data.dataset import Dataset
 from autonas.evaluation.intervals import t_quantile
+from autonas.evaluation.native_loss import evaluation_kernels, native_nats
 from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import DocumentLosses, EvaluationSettings, Score
@@ -44,8 +45,19 @@ def evaluate_loss(
     """
     scored = scored_tokens(dataset, split, settings.validation_tokens)
     with eval_mode(model):
-        nats = document_nats(model, scored, make_way)
-    return merge_documents(nats, np.diff(scored.starts), scored.bytes)
+        nats, how = _nats(model, scored, make_way)
+    return merge_documents(nats, np.diff(scored.starts), scored.bytes, how=how)
+
+
+def _nats(model: Transformer, scored: ScoredTokens, make_way: Callable[[], object]) -> tuple[NDArray[np.float64], str]:
+    """Nats of each document by the fastest pass that is right, and how, where that is not the plain one."""
+    kernels = evaluation_kernels(model)
+    if kernels is None:
+        return document_nats(model, scored, make_way), ""
+    found, how = native_nats(model, kernels, scored, make_way)
+    if found is None:
+        return document_nats(model, scored, make_way), f"in float32, since a fast pass was not right ({how})"
+    return found, how
 
 
 @torch.no_grad()
@@ -86,19 +98,24 @@ def _token_losses(model: Transformer, features: torch.Tensor, targets: torch.Ten
 
 
 def merge_documents(
-    nats: NDArray[np.float64], tokens: NDArray[np.int64], num_bytes: NDArray[np.int64], clusters: int = _MAX_CLUSTERS
+    nats: NDArray[np.float64],
+    tokens: NDArray[np.int64],
+    num_bytes: NDArray[np.int64],
+    clusters: int = _MAX_CLUSTERS,
+    how: str = "",
 ) -> DocumentLosses:
     """One record of at most `clusters` clusters of neighbouring documents: small enough to keep for every trial."""
     if len(nats) > clusters:
         edges = np.linspace(0, len(nats), clusters + 1).astype(np.int64)[:-1]
         nats, tokens, num_bytes = (np.add.reduceat(values, edges) for values in (nats, tokens, num_bytes))
-    return DocumentLosses(nats=tuple(nats.tolist()), tokens=tuple(tokens.tolist()), bytes=tuple(num_bytes.tolist()))
+    return DocumentLosses(nats=tuple(nats.tolist()), tokens=tuple(tokens.tolist()), bytes=tuple(num_bytes.tolist()), how=how)
 
 
 def loss_scores(documents: DocumentLosses) -> dict[str, Score]:
     """`val_loss` (nats per token) and `bits_per_byte`, each with its document-clustered 95 % interval."""
     nats = np.array(documents.nats)
-    loss = _ratio_score(nats, np.array(documents.tokens), "nats/token", "unsmoothed, each token once")
+    how = "unsmoothed, each token once" + (f", {documents.how}" if documents.how else "")
+    loss = _ratio_score(nats, np.array(documents.tokens), "nats/token", how)
     bits = _ratio_score(nats / math.log(2), np.array(documents.bytes), "bits/byte", "from unsmoothed nats")
     return {"val_loss": loss, "bits_per_byte": bits}
 

@@ -31,6 +31,9 @@ def _on_processor(state: TrainState) -> Step:
     kernels, reason = find_kernels(32 if autocast_dtype(state.settings.precision, state.device) is None else 16)
     if kernels is not None:
         step = NativeStep(kernels)
+        # A training that goes on takes the way that it took, and that proved itself when it began.
+        if step.path in state.paths:
+            return step
         reason = doubt(state, step)
         if not reason:
             return step

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.cpu
 
 from autonas.errors import DeviceError
+from autonas.model.formats import has_bfloat16
 
 
 def autocast_dtype(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype | None:
@@ -26,14 +26,3 @@ def autocast_dtype(precision: Literal["auto", "float32", "bfloat16"], device: to
     if precision == "bfloat16":
         raise DeviceError(f"precision: bfloat16 needs a device that computes in it; {device} does not. Use auto or float32.")
     return None
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether `device` has instructions for bfloat16 products, not only an emulation."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        # torch says so in private functions only; one that is gone in a later version means "no" and costs speed, not truth.
-        queries = (getattr(torch.cpu, name, bool) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        return any(query() for query in queries)
-    return False

@@ -83,8 +83,17 @@ def dropout_stream(state: TrainState) -> Iterator[None]:
         yield
         return
     digest = hashlib.blake2b(f"dropout {state.seed} {state.tokens}".encode(), digest_size=8).digest()
-    device = state.device
-    devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int.from_bytes(digest, "little"))
+    generator = default_generator(state.device)
+    before = generator.get_state()
+    generator.manual_seed(int.from_bytes(digest, "little"))
+    try:
         yield
+    finally:
+        generator.set_state(before)
+
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """What dropout on `device` draws from."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    return torch.default_generator

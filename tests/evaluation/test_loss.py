@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset
+from autonas.evaluation import native_loss
 from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.loss import (
     document_nats,
@@ -18,6 +20,7 @@ from autonas.evaluation.loss import (
     paired_difference,
     ratio_estimate,
 )
+from autonas.evaluation.native_loss import evaluation_kernels
 from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, build_model
 from autonas.trial import DocumentLosses, EvaluationSettings
@@ -77,26 +80,65 @@ def test_the_same_model_is_scored_alike_twice(dataset: Dataset, model: Transform
 
 
 def test_blocks_of_logits_do_not_change_the_loss(dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
     whole = evaluate_loss(model, dataset, FEW)
     monkeypatch.setattr("autonas.evaluation.loss._BLOCK_LOGITS", {"cpu": 7 * dataset.vocab_size})
     monkeypatch.setattr("autonas.evaluation.loss._BATCH_TOKENS", {"cpu": 300})
     np.testing.assert_allclose(evaluate_loss(model, dataset, FEW).nats, whole.nats, rtol=1e-5)
 
 
-def test_way_is_made_before_every_batch_and_changes_nothing(dataset: Dataset, model: Transformer) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+def test_way_is_made_before_every_batch_and_changes_nothing(
+    dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch, plain: bool
+) -> None:
     calls: list[int] = []
     batches: list[int] = []
-    features = model.features
-
-    def counted(*arguments: object) -> torch.Tensor:
-        batches.append(len(calls))
-        return features(*arguments)  # type: ignore[arg-type]
-
+    if plain:
+        monkeypatch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
+    elif evaluation_kernels(model) is None:
+        pytest.skip("this processor has no bfloat16 instructions")
     undisturbed = evaluate_loss(model, dataset, FEW)
-    model.features = counted  # type: ignore[assignment]
+    owner: Any = model if plain else native_loss
+    name = "features" if plain else "_losses"
+    real = getattr(owner, name)
+
+    def counted(*arguments: Any) -> Any:
+        batches.append(len(calls))
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, counted)
     assert evaluate_loss(model, dataset, FEW, make_way=lambda: calls.append(0)) == undisturbed
-    assert batches == list(range(1, len(batches) + 1))
     assert len(batches) > 1
+    assert batches == list(range(1, len(batches) + 1))
+
+
+def test_losses_in_bfloat16_are_those_of_the_plain_pass(
+    dataset: Dataset, spec: ArchSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for change in ({}, {"position": "alibi", "norm": "layernorm"}, {"position": "learned", "tied_embeddings": False}):
+        model = build_model(dataclasses.replace(spec, **change), 5)
+        if evaluation_kernels(model) is None:
+            pytest.skip("this processor has no bfloat16 instructions")
+        fast = evaluate_loss(model, dataset, FEW)
+        with monkeypatch.context() as patch:
+            patch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
+            plain = evaluate_loss(model, dataset, FEW)
+        assert fast.tokens == plain.tokens
+        assert sum(fast.nats) / sum(fast.tokens) == pytest.approx(sum(plain.nats) / sum(plain.tokens), abs=1e-3)
+        assert "in bfloat16" in loss_scores(fast)["val_loss"].note
+        assert "bfloat16" not in loss_scores(plain)["val_loss"].note
+
+
+def test_a_fast_pass_that_is_wrong_is_not_used(dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    if evaluation_kernels(model) is None:
+        pytest.skip("this processor has no bfloat16 instructions")
+    real = native_loss._losses
+    monkeypatch.setattr(native_loss, "_losses", lambda *arguments: [losses + 0.01 for losses in real(*arguments)])
+    found = evaluate_loss(model, dataset, FEW)
+    assert "was not right" in found.how
+    with monkeypatch.context() as patch:
+        patch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
+        assert found.nats == evaluate_loss(model, dataset, FEW).nats
 
 
 def test_merging_documents_keeps_all_sums_and_the_loss() -> None:

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autonas.errors import DeviceError, RecipeError, TrialFailure
+from autonas.model.formats import has_bfloat16
 from autonas.training import loop
 from autonas.training.loop import Progress, train
 from autonas.training.optimizers import moments
-from autonas.training.precision import has_bfloat16
 from autonas.training.state import TrainState, fork_cooldown
 from tests.training.conftest import CONTEXT, STEP_TOKENS, StateMaker, tiny_settings, tiny_spec
 

@@ -18,11 +18,12 @@ from torch import Tensor
 from autonas.arch import ACTIVATIONS, NORMS, POSITIONS, ArchSpec
 from autonas.data.batches import Windows
 from autonas.kernels import Kernels, find_kernels
+from autonas.model.formats import has_bfloat16
+from autonas.model.native import DropoutKeys
 from autonas.model.transformer import build_model
 from autonas.training import native, paths
 from autonas.training.loop import train
 from autonas.training.native import NativeStep
-from autonas.training.precision import has_bfloat16
 from autonas.training.proof import Tolerance, doubt
 from autonas.training.state import TrainState, new_state
 from autonas.training.steps import EagerStep
@@ -136,7 +137,7 @@ def test_dropout_drops_its_share_anew_in_every_step_and_the_same_in_parts(monkey
 
     count, rows = 100_000, 10
     ones, kept = torch.ones(rows, count, dtype=torch.float64), torch.empty(rows, count, dtype=torch.float64)
-    drop = native._Keys("here").dropout("there", 0.3, 0)
+    drop = DropoutKeys("here").dropout("there", 0.3, 0)
     # SiLU of 1, dropped: the masks themselves
     kernels(64).activation(1, rows, count, 1, 0, ones.data_ptr(), kept.data_ptr(), drop)
     masks = kept / F.silu(ones)
