@@ -39,7 +39,7 @@ from autonas.model.cache import KVCache
 from autonas.model.transformer import Transformer, build_model
 from autonas.trial import LatencySettings, Score
 
-PROTOCOL_VERSION: Final = "1"
+PROTOCOL_VERSION: Final = "2"
 _PREFILL_TOKENS: Final = 256
 _SHORT_PREFILL_TOKENS: Final = 64
 _GLANCE_TOKENS: Final = 10
@@ -185,7 +185,8 @@ def _measure(spec: ArchSpec, settings: LatencySettings) -> LatencyResult:
             known = _reference_time(reference, protocol, {**stamps, "what": f"{name} {tokens}"}, others)
             attempt = functools.partial(run_blocks, candidate, reference, protocol, others)
             attempts, found = attempt_until_quiet(attempt, protocol, known)
-            scores[name] = latency_score(attempts, found, known, "ms/token" if name == "decode" else "ms")
+            unit = "ms/token" if name == "decode" else "ms"
+            scores[name] = latency_score(attempts, found, known, unit, protocol)
     return LatencyResult(
         decode=scores["decode"], prefill=scores["prefill"], prefill_short=scores.get("prefill_short"), stamps=stamps
     )

@@ -3,6 +3,10 @@
 The candidate and the reference run in short blocks in turn (A B, B A, A B, …), so that what slows one slows the other, and the
 result is a ratio. At least 20 warm-ups and 15 blocks; the value is the median of the block ratios times the reference's own
 time; an attempt is rejected and repeated when it was noisy. What is timed, and on which device, is in latency.py.
+
+A shared processor falls to half its speed for spells of .2 to 7 s, and then what waits for the host slows more than what
+computes: a ratio of that time is another one. So of rejected attempts those blocks are used that stand beside a reference at
+its own known speed, before, at and after them. The choice looks at the reference alone, and favours no quick candidate's block.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ class Protocol:
     max_drift: float = 0.03
     max_others: float = 0.25  # share of this process's cores that other processes may use
     repeats: int = 3
+    least_blocks: int = 15
+    search_s: float = 2.0  # how long quiet blocks are looked for, beyond the repeats
     watch_s: float = 6.0  # how long the reference's own time is looked for on a machine that is never quiet
 
 
@@ -121,16 +127,40 @@ def reference_off(note: str) -> float | None:
     return float(found[1]) / 100 if found else None
 
 
+def quiet_blocks(attempts: Sequence[Blocks], protocol: Protocol, reference_s: float) -> Blocks | None:
+    """The blocks of all attempts that stand beside a reference at its known speed; None when they are too few, or spread."""
+    candidate, reference, calls = [], [], max(blocks.calls for blocks in attempts)
+    for blocks in attempts:
+        quick = np.abs(np.array(blocks.reference) / reference_s - 1) <= protocol.max_drift
+        # A block's neighbours tell of spells that begin or end within it.
+        beside = quick & np.append(quick[1:], True) & np.insert(quick[:-1], 0, True)
+        candidate += [blocks.candidate[place] for place in np.flatnonzero(beside)]
+        reference += [blocks.reference[place] for place in np.flatnonzero(beside)]
+    if len(candidate) < protocol.least_blocks:
+        return None
+    found = Blocks(candidate=tuple(candidate), reference=tuple(reference), calls=calls)
+    return found if found.spread <= protocol.max_spread else None
+
+
 def attempt_until_quiet(
-    attempt: Callable[[], Blocks], protocol: Protocol, reference_s: float | None
+    attempt: Callable[[], Blocks],
+    protocol: Protocol,
+    reference_s: float | None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Blocks], tuple[str, ...]]:
-    """All attempts made, and the last one's complaints: none when it was quiet. At most `protocol.repeats` repeats."""
-    attempts = [attempt()]
-    found = complaints(attempts[-1], protocol, reference_s)
-    while found and len(attempts) <= protocol.repeats:
+    """All attempts made, and the last one's complaints: none when it was quiet, or when there are quiet blocks enough.
+
+    At most `protocol.repeats` repeats, or as many as `protocol.search_s` has room for.
+    """
+    begun = clock()
+    attempts: list[Blocks] = []
+    while True:
         attempts.append(attempt())
         found = complaints(attempts[-1], protocol, reference_s)
-    return attempts, found
+        if not found or (reference_s is not None and quiet_blocks(attempts, protocol, reference_s) is not None):
+            return attempts, ()
+        if len(attempts) > protocol.repeats and (reference_s is None or clock() - begun >= protocol.search_s):
+            return attempts, found
 
 
 def own_time(attempt: Callable[[], Blocks], protocol: Protocol, clock: Callable[[], float] = time.monotonic) -> float:
@@ -154,15 +184,26 @@ def own_time(attempt: Callable[[], Blocks], protocol: Protocol, clock: Callable[
             return quickest
 
 
-def latency_score(attempts: Sequence[Blocks], found: tuple[str, ...], reference_s: float, unit: str) -> Score:
+def latency_score(
+    attempts: Sequence[Blocks], found: tuple[str, ...], reference_s: float, unit: str, protocol: Protocol | None = None
+) -> Score:
     """The score in milliseconds: median ratio × the reference's time.
 
-    The interval is that of a median from order statistics (binomial, 95 %: David & Nagaraja, Order Statistics, 7.1). When
-    no attempt was quiet, the value is that of the attempt with the least spread, and the interval spans all attempts'
-    intervals and quartiles, and the ratio of the quickest blocks, as noise only ever adds. It does not hold the error of
-    the reference's own time, which is common to all architectures.
+    It is that of the last attempt when that was quiet, else of the quiet blocks of all. The interval is that of a median
+    from order statistics (binomial, 95 %: David & Nagaraja, Order Statistics, 7.1). When there was no quiet, the value is
+    that of the attempt whose reference was nearest to its known time, and the interval spans all attempts' intervals and
+    quartiles, and the ratio of the quickest blocks, as noise only ever adds. It does not hold the error of the reference's
+    own time, which is common to all architectures.
     """
-    best = attempts[-1] if not found else min(attempts, key=lambda blocks: blocks.spread)
+    protocol = protocol or Protocol()
+    whole = sum(len(blocks.ratios) for blocks in attempts)
+    chosen = None
+    if not found and complaints(attempts[-1], protocol, reference_s):
+        chosen = quiet_blocks(attempts, protocol, reference_s)
+    if found:
+        best = min(attempts, key=lambda blocks: (abs(blocks.reference_s / reference_s - 1), blocks.spread))
+    else:
+        best = chosen or attempts[-1]
     bounds = [median_interval(best.ratios)]
     if found:
         bounds += [median_interval(blocks.ratios) for blocks in attempts]
@@ -175,6 +216,8 @@ def latency_score(attempts: Sequence[Blocks], found: tuple[str, ...], reference_
         f"{best.ratio:.4g} x reference of {scale:.4g} ms; IQR {best.spread:.1%}, "
         f"p95 {float(np.percentile(best.ratios, 95)) * scale:.4g} ms, {len(best.ratios)} blocks of {best.calls}"
     )
+    if chosen is not None:
+        note += f", those of {whole} beside a reference at its known speed"
     if found:
         note += f"; noisy after {len(attempts) - 1} repeats: {', '.join(found)}"
     return Score(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -190,6 +190,44 @@ def test_a_slow_spell_is_not_taken_for_the_reference_s_own_time(spell: tuple[flo
     # Four attempts, as are made of a candidate, would all lie within the spell.
     attempts, found = attempt_until_quiet(Spells((0.0, 3.0)), QUIET, None)
     assert found and min(blocks.reference_s for blocks in attempts) == pytest.approx(2e-3)
+
+
+class Shared:
+    """A machine whose speed for small calls changes from quick to slow and back; arithmetic goes on as before."""
+
+    def __init__(self, quick_s: float, slow_s: float) -> None:
+        self.quick_s, self.slow_s, self.now = quick_s, slow_s, 0.0
+
+    def timed(self, calls_s: float, arithmetic_s: float) -> Callable[[int], float]:
+        def spend(count: int) -> float:
+            slow = self.now % (self.quick_s + self.slow_s) >= self.quick_s
+            seconds = count * (calls_s * (2 if slow else 1) + arithmetic_s)
+            self.now += seconds
+            return seconds
+
+        return spend
+
+
+@pytest.mark.parametrize(("quick_s", "slow_s"), [(0.08, 0.05), (0.3, 0.9), (0.05, 0.15)])
+def test_spells_of_slow_calls_do_not_change_the_value(quick_s: float, slow_s: float) -> None:
+    machine = Shared(quick_s, slow_s)
+    candidate, reference = machine.timed(3e-4, 7e-4), machine.timed(2.5e-4, 0.0)
+    attempts, found = attempt_until_quiet(
+        lambda: run_blocks(candidate, reference, QUIET), QUIET, 2.5e-4, clock=lambda: machine.now
+    )
+    assert found == ()
+    score = latency_score(attempts, found, 2.5e-4, "ms/token", QUIET)
+    assert score.value == pytest.approx(1.0, rel=0.03)
+
+
+def test_a_machine_without_quiet_moments_is_searched_for_so_long_and_the_value_is_flagged() -> None:
+    machine = Shared(0.0, 1.0)
+    candidate, reference = machine.timed(3e-4, 7e-4), machine.timed(2.5e-4, 0.0)
+    attempts, found = attempt_until_quiet(
+        lambda: run_blocks(candidate, reference, QUIET), QUIET, 2.5e-4, clock=lambda: machine.now
+    )
+    assert found and QUIET.search_s <= machine.now <= QUIET.search_s + 0.5
+    assert "noisy" in latency_score(attempts, found, 2.5e-4, "ms/token", QUIET).note
 
 
 def test_a_machine_that_is_never_quiet_is_watched_for_so_long_and_its_quickest_moment_kept() -> None:
