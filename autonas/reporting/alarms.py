@@ -35,6 +35,7 @@ def alarms(
         *_constant(trials, objectives),
         *_checks(trials),
         *_gaps(trials),
+        *_slower(trials),
         *_noisy(trials, objectives),
         *_scaled_wrongly(trials, objectives),
         *_behind_bigram(standings),
@@ -120,6 +121,18 @@ def _gaps(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
     if under:
         text = f"Validation loss lies more than {WIDE_GAP:g} nats below training loss: expected only with strong dropout."
         yield Alarm(severity="note", title="Validation below training loss", text=text, trials=under)
+
+
+def _slower(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    """Trainings that did not take the path that their device should have; their check says why, in brackets."""
+    why: dict[str, list[int]] = {}
+    for trial in trials:
+        taken = {outcome.checks.get("training path", "") for run in trial.runs for outcome in run.rungs}
+        for reason in {path.partition(" (")[2].removesuffix(")") for path in taken} - {""}:
+            why.setdefault(reason, []).append(trial.number)
+    for reason, numbers in why.items():
+        text = f"Scores are as good, but training took longer than it had to: {reason}."
+        yield Alarm(severity="note", title="Trained on a slower path", text=text, trials=tuple(numbers))
 
 
 def _noisy(trials: Sequence[FinalTrial], objectives: Sequence[Objective]) -> Iterator[Alarm]:
