@@ -30,7 +30,7 @@ from autonas.evaluation.leak import leak_test
 from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.model.transformer import Transformer, build_model
-from autonas.run_folder import CURVE_LINES, NUM_PROBES, PROBE_SHARE, RunLog, claim, write_json
+from autonas.run_folder import CURVE_LINES, RunLog, claim, probing, write_json
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
 from autonas.training.guards import memory_guard
@@ -40,7 +40,6 @@ from autonas.training.state import fork_cooldown, new_state
 from autonas.trial import DocumentLosses, Job, Outcome, Sample, Score, to_json
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
-_LARGEST_PROBE = 65_536
 _CURVE_POINTS = 64
 _BASELINE_WINDOWS = 4096
 
@@ -109,6 +108,7 @@ def _train_and_score(
     deadline = None if job.time_limit_s is None else started + job.time_limit_s
     with held_interrupts() as interrupted:
         training.follow(on_progress, lambda: interrupted() or (stop is not None and stop()), deadline)
+    share = training.probe_s / max(turn.clock() - started, 1e-9)
     state = training.state
     state.step = None  # whose memory the evaluation may need
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
@@ -128,7 +128,12 @@ def _train_and_score(
         baselines=_baselines(windows, dataset, job, state.tokens, turn.make_way),
         curve=training.log.curve(_CURVE_POINTS),
         samples=samples,
-        checks={"leak": training.leak, "device": str(state.device), **state.checks()},
+        checks={
+            "leak": training.leak,
+            "device": str(state.device),
+            **state.checks(),
+            "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time",
+        },
     )
 
 
@@ -156,6 +161,7 @@ class _Training:
         stretch = max(self.total // CURVE_LINES, self.state.step_tokens)
         self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch, attempt=job.attempt)
         self._saved_at, self._save_s = time.monotonic(), 0.0
+        self.num_probes, self.probe_s = 0, 0.0  # of this process
 
     def follow(self, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None) -> None:
         """Train to the end. What ends it earlier between two steps leaves a checkpoint of the last one.
@@ -180,6 +186,7 @@ class _Training:
         self, until: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None
     ) -> None:
         before = self.state.tokens
+        num_probes, _ = probing(self.total)
 
         def interrupted() -> bool:
             self._turn.make_way()
@@ -188,7 +195,7 @@ class _Training:
         for progress in train(self.state, until_tokens=until, stop=interrupted, deadline=deadline, clock=self._turn.clock):
             self.log.step(to_json(progress))
             on_progress(progress)
-            if progress.tokens * NUM_PROBES // self.total > before * NUM_PROBES // self.total:
+            if progress.tokens * num_probes // self.total > before * num_probes // self.total:
                 self._probe()
             before = progress.tokens
             if time.monotonic() - self._saved_at >= max(self.job.checkpoint_every_s, self._save_s / SAVES_SHARE):
@@ -196,8 +203,9 @@ class _Training:
         self._save()
 
     def _probe(self) -> None:
-        """The validation loss on a small fixed subset, as a line of the curve."""
-        tokens = min(self.job.evaluation.validation_tokens, _LARGEST_PROBE, max(round(self.total * PROBE_SHARE), 1))
+        """The validation loss on a fixed subset, as a line of the curve."""
+        begun = self._turn.clock()
+        tokens = min(self.job.evaluation.validation_tokens, probing(self.total)[1])
         settings = dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
         with memory_guard(f"evaluating {self.job.spec.fingerprint}"):
             documents = evaluate_loss(self.state.model, self.dataset, settings, make_way=self._turn.make_way)
@@ -211,6 +219,8 @@ class _Training:
                 "val_tokens": sum(documents.tokens),
             }
         )
+        self.num_probes += 1
+        self.probe_s += self._turn.clock() - begun
 
     def _save(self) -> None:
         begun = time.monotonic()

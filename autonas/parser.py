@@ -147,6 +147,11 @@ def _add_runs(command: Command) -> None:
     generate.add_argument("--prompt", required=True, metavar="TEXT", help="- reads it from standard input")
     generate.add_argument("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy")
     generate.add_argument("--top-k", type=_count, default=40, metavar="K")
+    generate.add_argument("--top-p", type=float, metavar="P", help="of these, the likeliest that together reach P")
+    generate.add_argument("--repetition-penalty", type=float, default=1.0, metavar="R", help="1 is none, 1.2 a usual one")
+    generate.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help=r"end before it; \n and \t are read; repeatable"
+    )
     generate.add_argument("--max-tokens", type=_count, default=120, metavar="N")
     generate.add_argument("--seed", type=int, default=0, metavar="S")
     generate.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
@@ -184,11 +189,28 @@ def _add_data(command: Command) -> None:
 
 
 def _add_bench(command: Command) -> None:
-    bench = command("bench", "bench", "measure autonas itself on this machine", "autonas bench overhead --json")
+    bench = command("bench", "bench", "measure autonas itself on this machine", "autonas bench train --shape small --json")
     bench.add_argument("name", choices=tuple(BENCHES), metavar="NAME", help="; ".join(f"{n}: {t}" for n, t in BENCHES.items()))
-    bench.add_argument("--seconds", type=_seconds, default=30.0, metavar="S", help="overhead: length of a trial (default: 30)")
-    bench.add_argument("--trials-per-worker", type=_count, default=4, metavar="N", help="overhead: how many (default: 4)")
     bench.add_argument("--json", action="store_true", help="print JSON")
+    # None where nothing was said: an option that a bench has no use for is refused, and each has its own default.
+    bench.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="overhead: length of a trial (30); train, decode: each (10)"
+    )
+    bench.add_argument("--trials-per-worker", type=_count, metavar="N", help="overhead: how many (default: 4)")
+    bench.add_argument("--shape", metavar="NAME", help="train, decode: tiny, small (default), medium or large, the 29 M model")
+    bench.add_argument("--peers", metavar="A,B", help="train: hf, hf-tuned, loop, llama, nanogpt; decode: hf, hf-static")
+    bench.add_argument("--peer-dir", metavar="DIR", help="train, gpu: a checkout of nanoGPT")
+    bench.add_argument(
+        "--no-compile-peers", action="store_true", default=None, help="train, decode, startup: spare the minutes"
+    )
+    bench.add_argument("--peer-compile-mode", metavar="MODE", help="train: torch.compile's mode for peers")
+    bench.add_argument("--batch-tokens", type=_count, metavar="N", help="train, startup: tokens of a step")
+    bench.add_argument("--context", type=_count, metavar="N", help="train, latency: tokens that are attended to (default: 256)")
+    bench.add_argument("--smoothing", type=float, metavar="E", help="train: label smoothing, of peers that can (default: 0)")
+    bench.add_argument("--dropout", type=float, metavar="P", help="train: dropout, of peers that can (default: 0)")
+    bench.add_argument("--archs", type=_count, metavar="N", help="latency: architectures (30); startup: architectures (12)")
+    bench.add_argument("--processes", type=_count, metavar="N", help="latency: fresh processes (default: 5)")
+    bench.add_argument("--seed", type=int, metavar="S", help="latency, startup: of the architectures (default: 0)")
     _engine_options(bench)
 
 

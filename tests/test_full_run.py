@@ -21,7 +21,7 @@ from autonas.errors import CheckpointError, DeviceError, RecipeError, StudyError
 from autonas.evaluation.latency import measured_latency
 from autonas.evaluation.latency_cache import table_entry
 from autonas.full_run import load_run
-from autonas.run_folder import NUM_PROBES, run_budget
+from autonas.run_folder import probing, run_budget
 from autonas.training.loop import Progress
 from autonas.trial import Job, Outcome, to_json
 from autonas.worker import run_job
@@ -137,7 +137,7 @@ def test_a_time_limit_is_a_failure_and_keeps_the_last_step(dataset: Dataset, tmp
 def test_the_validation_loss_is_on_the_curve_and_costs_little(dataset: Dataset, tmp_path: Path) -> None:
     outcome = run_job(make_job(dataset, tmp_path, steps=400))
     probes = [line for line in lines(tmp_path) if "val_loss" in line]
-    assert len(probes) == NUM_PROBES
+    assert len(probes) == probing(outcome.tokens)[0] == 20
     assert [probe["tokens"] for probe in probes] == [400 * STEP * (i + 1) // 20 for i in range(20)]
     assert all(probe["val_low"] <= probe["val_loss"] <= probe["val_high"] for probe in probes)
     assert sum(line["val_tokens"] for line in probes) / 3 < 0.02 * outcome.tokens, "a forward pass is a third of a step"
@@ -150,7 +150,7 @@ def test_the_validation_loss_is_on_the_curve_and_costs_little(dataset: Dataset, 
 def test_probing_does_not_touch_the_training(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = dataclasses.replace(SMALL_SPEC, residual_dropout=0.2)
     probed = run_job(dataclasses.replace(make_job(dataset, tmp_path / "a"), spec=spec))
-    monkeypatch.setattr(full_run, "NUM_PROBES", 1)
+    monkeypatch.setattr(full_run, "probing", lambda tokens: (1, 1000))
     assert essence(run_job(dataclasses.replace(make_job(dataset, tmp_path / "b"), spec=spec))) == essence(probed)
 
 

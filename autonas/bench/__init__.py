@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from autonas import machine
 from autonas.trial import to_json
 
-BENCHES = {"overhead": "what the controller costs: idle worker time between trials"}
+BENCHES = {
+    "overhead": "what the controller costs: idle worker time between trials",
+    "train": "training beside Hugging Face Trainer, a plain loop and nanoGPT",
+    "decode": "greedy generation beside Hugging Face generate, same weights",
+    "latency": "how well measured latencies repeat in fresh processes",
+    "startup": "what a warm worker needs to begin with a new architecture",
+    "gpu": "every goal of a GPU, within eight minutes",
+}
+_PEER_PACKAGES = ("transformers", "accelerate", "triton")
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +30,7 @@ class Row:
 
     metric: str
     unit: str
-    ours: float
+    ours: float | None  # None: not measured, and `note` says why
     low: float | None = None  # 95 % interval of `ratio` where there is one, else of `ours`
     high: float | None = None
     peer: float | None = None
@@ -26,9 +38,34 @@ class Row:
     ratio: float | None = None
     goal: float | None = None
     met: bool | None = None
+    spread: float | None = None  # interquartile range over median, of ours and of the peer's blocks
+    peer_spread: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Rows, and under which conditions they were measured: shapes, flags of each peer, device, threads, losses."""
+
+    rows: list[Row]
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+
+def not_measured(metric: str, reason: str, *, peer_name: str | None = None, goal: float | None = None, unit: str = "") -> Row:
+    """The row of what there is no number of. A goal that was not measured is not met."""
+    met = None if goal is None else False
+    return Row(metric=metric, unit=unit, ours=None, peer_name=peer_name, goal=goal, met=met, note=f"not measured: {reason}")
 
 
 def run_bench(name: str, **options: Any) -> dict[str, Any]:
     """Measure, and return what `autonas bench NAME --json` prints."""
-    rows: list[Row] = importlib.import_module(f"autonas.bench.{name}").measure(**options)
-    return {"name": name, "environment": machine.environment(), "rows": to_json(rows)}
+    found: Findings | list[Row] = importlib.import_module(f"autonas.bench.{name}").measure(**options)
+    findings = found if isinstance(found, Findings) else Findings(rows=found)
+    environment = machine.environment()
+    environment["packages"] |= {package: machine.package_version(package) for package in _PEER_PACKAGES}
+    return {
+        "name": name,
+        "environment": environment,
+        "conditions": to_json(findings.conditions),
+        "rows": [dataclasses.asdict(row) for row in findings.rows],
+    }

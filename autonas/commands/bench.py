@@ -3,25 +3,113 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 from autonas.commands import OK, engine_settings, note, print_json
+from autonas.errors import RequestError
+
+_WIDTH = 80
+# The options that each bench takes, and what it calls them.
+_TAKES: dict[str, dict[str, str]] = {
+    "overhead": {"seconds": "seconds", "trials_per_worker": "trials_per_worker"},
+    "train": {
+        "seconds": "seconds",
+        "shape": "shape_name",
+        "peers": "peers",
+        "peer_dir": "peer_dir",
+        "no_compile_peers": "compile_peers",
+        "peer_compile_mode": "compile_mode",
+        "batch_tokens": "batch_tokens",
+        "context": "context",
+        "smoothing": "smoothing",
+        "dropout": "dropout",
+    },
+    "decode": {"seconds": "seconds", "shape": "shape_name", "peers": "peers", "no_compile_peers": "compile_peers"},
+    "latency": {"archs": "archs", "processes": "processes", "seed": "seed", "context": "context"},
+    "startup": {"archs": "archs", "seed": "seed", "batch_tokens": "batch_tokens", "no_compile_peers": "compiled_archs"},
+    "gpu": {"peer_dir": "peer_dir"},
+}
+_OPTIONS = sorted({option for taken in _TAKES.values() for option in taken})
 
 
 def bench(options: argparse.Namespace) -> int:
     from autonas.bench import run_bench
 
-    found = run_bench(
-        options.name,
-        seconds=options.seconds,
-        trials_per_worker=options.trials_per_worker,
-        engine=engine_settings(options),
-        say=note,
-    )
-    if options.json:
+    found = run_bench(options.name, **_asked(options), say=note)
+    if options.json or options.name == "gpu":
         print_json(found)
-        return OK
-    for row in found["rows"]:
-        interval = "" if row["low"] is None else f" ({row['low']:.4g} to {row['high']:.4g})"
-        goal = "" if row["goal"] is None else f"; goal {row['goal']:g}: {'met' if row['met'] else 'not met'}"
-        print(f"{row['metric']}: {row['ours']:.4g} {row['unit']}{interval}{goal}")
+    else:
+        _print(found)
     return OK
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What was said on the command line, as the bench's own arguments. Raises RequestError when it has no such argument."""
+    takes = _TAKES[options.name]
+    asked: dict[str, Any] = {}
+    for option in _OPTIONS:
+        value = getattr(options, option)
+        if value is None:
+            continue
+        if option not in takes:
+            raise RequestError(f"bench {options.name} has no use for --{option.replace('_', '-')}; leave it out")
+        if option == "peers":
+            value = tuple(name for name in value.split(",") if name)
+        asked[takes[option]] = False if option == "no_compile_peers" else value
+    if options.name == "overhead":
+        asked["engine"] = engine_settings(options)
+    elif options.name != "gpu":
+        asked |= {"device": options.device, "threads": options.threads}
+    return asked
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    """Rows for people, in lines of 80 columns; the whole of it is in the JSON."""
+    conditions, environment = found["conditions"], found["environment"]
+    if conditions:
+        packages = environment["packages"]
+        versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "accelerate") if packages[name])
+        _say(f"{conditions['device']}, {conditions['threads']} threads; {versions}; commit {environment['commit']}")
+        print()
+    for row in found["rows"]:
+        _print_row(row)
+    for name, contestant in _flags(conditions):
+        _say(f"{name}: {contestant}", "  ")
+
+
+def _print_row(row: Mapping[str, Any]) -> None:
+    goal = "" if row["goal"] is None else f"; goal {row['goal']:g}: {'met' if row['met'] else 'not met'}"
+    against = f" / {row['peer_name']}" if row["peer_name"] else ""
+    if row["ours"] is None:
+        _say(f"{row['metric']}{against}: {row['note']}{goal}")
+        return
+    if row["ratio"] is None:
+        interval = "" if row["low"] is None else f" ({row['low']:.4g} to {row['high']:.4g})"
+        peer = "" if row["peer"] is None else f"; {row['peer_name']}: {_number(row['peer'])}"
+        _say(f"{row['metric']}: {_number(row['ours'])} {row['unit']}{interval}{peer}{goal}")
+    else:
+        interval = "" if row["low"] is None else f" ({row['low']:.3g} to {row['high']:.3g})"
+        _say(f"{row['metric']}{against}: {row['ratio']:.3g}x{interval}{goal}")
+        spreads = "" if row["spread"] is None else f", spread {row['spread']:.0%} and {row['peer_spread']:.0%}"
+        _say(f"{_number(row['ours'])} against {_number(row['peer'])} {row['unit']}{spreads}", "    ")
+    if row["note"]:
+        _say(row["note"], "    ")
+
+
+def _flags(conditions: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How each contestant ran, where the bench says it."""
+    found = [(name, str(flags)) for name, flags in conditions.get("flags", {}).items()]
+    for style, said in conditions.get("styles", {}).items():
+        for name, contestant in said["contestants"].items():
+            found.append((f"{style}, {name}", f"{contestant['step_ms']:.1f} ms a step; {contestant['flags']}"))
+    return found
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _say(text: str, indent: str = "") -> None:
+    print(textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ", break_on_hyphens=False))

@@ -8,7 +8,7 @@ from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.estimate import CorpusSize
 from autonas.recipe import Recipe
-from autonas.run_folder import NUM_PROBES, PROBE_SHARE, step_tokens
+from autonas.run_folder import probing, step_tokens
 
 _CHECKPOINT_BYTES = 12  # of each parameter: weights and two moments in float32
 _WEIGHTS_BYTES = 4
@@ -31,7 +31,9 @@ def run_plan(
     each = step_tokens(spec, recipe.training)
     tokens = steps * each
     training = tokens * seconds_per_token
-    evaluated = min(recipe.evaluation.validation_tokens, corpus.validation_tokens) + NUM_PROBES * PROBE_SHARE * tokens
+    validation = min(recipe.evaluation.validation_tokens, corpus.validation_tokens)
+    count, probed = probing(tokens)
+    evaluated = validation + count * min(probed, validation)
     scoring = evaluated / 3 * seconds_per_token + scoring_seconds
     return {
         "params": cost.count_params(spec),
