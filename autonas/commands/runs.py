@@ -12,7 +12,11 @@ from autonas.commands import OK, check_vocabulary, note, print_json
 from autonas.errors import RequestError, StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from autonas.data.tokenizer import Tokenizer
     from autonas.engine.base import JobProgress
+    from autonas.model.stopping import TextStop
     from autonas.recipe import Recipe
 
 
@@ -104,7 +108,8 @@ def print_evaluation(run: Path, *, as_json: bool) -> None:
 def generate(options: argparse.Namespace) -> int:
     from autonas.evaluation.latency import resolve_device
     from autonas.full_run import LoadedRun, load_run
-    from autonas.model.decode import stream
+    from autonas.model.decode import Sampling, StopRule, stream
+    from autonas.model.stopping import TextStop
 
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     name, colon, number = options.model.rpartition(":")
@@ -116,32 +121,47 @@ def generate(options: argparse.Namespace) -> int:
     else:
         loaded = load_run(Path(options.model), str(resolve_device(options.device)))
     tokenizer = loaded.tokenizer
-    start = tokenizer.encode(prompt) or [tokenizer.end_of_text]
     tokens = stream(
         loaded.model,
-        start,
+        tokenizer.encode(prompt) or [tokenizer.end_of_text],
         max_new_tokens=options.max_tokens,
-        temperature=options.temperature,
-        top_k=options.top_k,
+        sampling=Sampling(
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            repetition_penalty=options.repetition_penalty,
+        ),
         seed=options.seed,
-        stop_token=tokenizer.end_of_text,
+        stop=StopRule(token=tokenizer.end_of_text),
     )
+    made: list[int] = []
+    pieces = _pieces(tokens, made, tokenizer, TextStop([_unescaped(text) for text in options.stop]))
     if options.json:
-        made = list(tokens)
-        print_json({"prompt": prompt, "completion": tokenizer.decode(made), "tokens": len(made)})
+        print_json({"prompt": prompt, "completion": "".join(pieces), "tokens": len(made)})
         return OK
     sys.stdout.write(prompt)
-    made, written = [], ""
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    print()
+    return OK
+
+
+def _pieces(tokens: Iterator[int], made: list[int], tokenizer: Tokenizer, stop: TextStop) -> Iterator[str]:
+    """The text of `tokens` as it becomes certain, up to a stop; the tokens it took are put into `made`."""
     for token in tokens:
         made.append(token)
         text = tokenizer.decode(made)
         # A character may take several tokens: what ends in half of one is held back.
         if not text.endswith("\ufffd"):
-            sys.stdout.write(text[len(written) :])
-            sys.stdout.flush()
-            written = text
-    print(tokenizer.decode(made)[len(written) :])
-    return OK
+            yield stop.feed(text)
+            if stop.ended:
+                return
+    yield stop.feed(tokenizer.decode(made), complete=True)
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _load_trial(name: str, number: int, options: argparse.Namespace) -> Any:

@@ -1,9 +1,9 @@
-"""Our own loops between the matrix products of training on a processor: C, compiled here once, called on torch's memory.
+"""Our own loops between the matrix products of training and decoding on a processor: C, compiled here once, on torch's memory.
 
-`kernels.c` says what each function computes; `find_kernels` finds or builds them for a number format. They know sizes and
-addresses only: shapes are the caller's to keep. No function allocates, and none waits for anything.
+training.c and decode.c say what each function computes; `find_kernels` finds or builds them for a number format. They know
+sizes and addresses only: shapes are the caller's to keep. No function allocates, and none waits for anything.
 """
 
-from autonas.kernels.build import Kernels, find_kernels
+from autonas.kernels.build import Decoder, Dropout, Kernels, find_kernels
 
-__all__ = ["Kernels", "find_kernels"]
+__all__ = ["Decoder", "Dropout", "Kernels", "find_kernels"]

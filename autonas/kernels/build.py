@@ -1,4 +1,4 @@
-"""From `kernels.c` to functions: compiled by the system's C compiler for this very processor, kept in a cache, loaded once."""
+"""From C to functions: compiled by the system's C compiler for this very processor, kept in a cache, loaded once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +30,14 @@ _FLAGS: Final = (
 )
 _WIDE: Final = "-mprefer-vector-width=512"  # where there are such vectors: compilers of today still avoid them
 _COMPILE_S: Final = 120.0
+_FOLDER: Final = Path(__file__).parent
+_SOURCES: Final = ("training.c", "decode.c")
 
 _INT, _SIZE, _REAL, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 
 class Dropout(ctypes.Structure):
-    """`kernels.c`'s Dropout: `below` of 2^32 elements are dropped, element 0 has index `first`."""
+    """common.h's Dropout: `below` of 2^32 elements are dropped, element 0 has index `first`."""
 
     _fields_ = (
         ("below", ctypes.c_uint32),
@@ -47,8 +48,20 @@ class Dropout(ctypes.Structure):
     )
 
 
+class Decoder(ctypes.Structure):
+    """decode.c's Decoder: sizes, and addresses of weights that somebody else keeps."""
+
+    _fields_ = (
+        *((name, _SIZE) for name in ("layers", "width", "heads", "kv_heads", "head_width", "inner", "gated", "kind")),
+        ("vocabulary", _SIZE),
+        ("epsilon", _REAL),
+        *((name, _POINTER) for name in ("embedding", "position", "cosine", "sine", "slopes", "head")),
+        *((name, _POINTER) for name in ("matrices", "norm_weights", "norm_biases")),
+    )
+
+
 _DROP = ctypes.POINTER(Dropout)
-# What follows the number of threads, as in kernels.c.
+# What follows the number of threads, as in training.c and decode.c.
 _ARGUMENTS: Final[dict[str, tuple[type, ...]]] = {
     "embed": (_SIZE,) * 3 + (_POINTER,) * 4,
     "embed_backward": (_SIZE,) * 3 + (_POINTER,) * 4,
@@ -63,11 +76,13 @@ _ARGUMENTS: Final[dict[str, tuple[type, ...]]] = {
     "activation_backward": (_SIZE,) * 2 + (_INT,) * 2 + (_POINTER,) * 3 + (_DROP,),
     "cross_entropy": (_SIZE,) * 2 + (_POINTER,) * 2 + (_REAL,) * 2 + (_POINTER,),
     "accumulate": (_SIZE,) + (_POINTER,) * 2 + (_INT,),
+    "decode_step": (_POINTER,) + (_SIZE,) * 2 + (_POINTER,) * 6,
+    "pack": (_SIZE,) * 2 + (_POINTER,) * 2,
 }
 
 
 class Kernels:
-    """The functions of `kernels.c` for activations of `bits` bits, as attributes; threads are their first argument."""
+    """The functions of training.c and decode.c for `bits` bits, as attributes; the number of threads comes first."""
 
     def __init__(self, library: Path, bits: int) -> None:
         self.bits = bits
@@ -80,7 +95,7 @@ class Kernels:
             setattr(self, name, function)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        raise AttributeError(f"kernels.c has no function {name}")
+        raise AttributeError(f"the kernels have no function {name}")
 
 
 @functools.cache
@@ -102,7 +117,7 @@ def find_kernels(bits: int) -> tuple[Kernels | None, str]:
 
 
 def _compiled(compiler: str, bits: int) -> Path:
-    source = resources.files("autonas.kernels").joinpath("kernels.c").read_text(encoding="utf-8")
+    source = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("common.h", *_SOURCES))
     flags = [*_FLAGS, f"-DREAL_BITS={bits}"]
     processor = processor_flags()
     if "avx512f" in processor.split():
@@ -115,9 +130,9 @@ def _compiled(compiler: str, bits: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # Built beside its place and moved there in one step: other workers find it whole or not at all.
         unfinished = folder / f".{library.name}.{os.getpid()}.{secrets.token_hex(4)}"
-        command = [compiler, *flags, "-x", "c", "-", "-o", str(unfinished), "-lm"]
+        command = [compiler, *flags, *(str(_FOLDER / name) for name in _SOURCES), "-o", str(unfinished), "-lm"]
         try:
-            subprocess.run(command, input=source, capture_output=True, text=True, timeout=_COMPILE_S, check=True)
+            subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=True)
             unfinished.replace(library)
         finally:
             unfinished.unlink(missing_ok=True)

@@ -95,3 +95,11 @@ class KVCache:
         chosen.lengths = self.lengths[index]
         chosen.longest, chosen.uniform = self.longest, self.uniform
         return chosen
+
+    def to(self, dtype: torch.dtype) -> KVCache:
+        """This cache in another number format; itself if it is in that one."""
+        if self.keys.dtype == dtype:
+            return self
+        copy = self.select(range(self.batch), self.max_tokens)
+        copy.keys, copy.values = copy.keys.to(dtype), copy.values.to(dtype)
+        return copy

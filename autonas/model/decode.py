@@ -1,14 +1,13 @@
-"""Generation with a KV cache: many prompts of different lengths at once, or one as a stream. Sampling rules are in sampling.py.
+"""Generation with a KV cache: many prompts of different lengths at once, or one as a stream.
 
-A prompt and its completion share the context: longer prompts lose their beginning. Equal prompts are read once, prompts
-of similar length side by side, padded on the right: causal attention never looks there, and the padding's keys are
-forgotten before the first new token. So a row's logits do not depend on its neighbours (but for the order of
-floating-point sums).
+A prompt and its completion share the context: longer prompts lose their beginning. A row's logits do not depend on its
+neighbours, but for the order of floating-point sums. How prompts are read is in prompts.py, a step in plan.py, memory.py
+and steps.py (on CUDA as a graph, graphs.py), how a token is chosen in sampling.py, where a row ends in stopping.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,18 +15,22 @@ from torch import Tensor
 
 from autonas.errors import RequestError
 from autonas.model.cache import KVCache
-from autonas.model.sampling import choose_tokens
-from autonas.model.transformer import Transformer, eval_mode
+from autonas.model.graphs import GraphSteps, row_bucket
+from autonas.model.memory import RowMemory, SharedMemory, StaticMemory, can_share
+from autonas.model.native_decode import NativeDecoder, NativeSteps, begin_native, native_decoder
+from autonas.model.plan import Plan
+from autonas.model.prompts import Tokens, batches, crop, read_prompts, window
+from autonas.model.sampling import GREEDY, Sampling
+from autonas.model.steps import PATHS, Choice, PlainSteps, StaticSteps
+from autonas.model.stopping import NEVER, Completions, StopRule
+from autonas.model.transformer import Transformer
 
-__all__ = ["KVCache", "generate", "make_cache", "prefill", "stream"]
+__all__ = ["PATHS", "Sampling", "StopRule", "generate", "make_cache", "stream"]
 
-# Prompts are read together while the longest is at most this much longer than the shortest: another pass over the
-# weights costs more than padding does.
-LENGTH_RATIO, LENGTH_SLACK = 2.0, 16
-# Rows times tokens of one batch: bounds the cache and the logits in flight.
-MAX_BATCH_TOKENS = 131_072
-# How often the host asks the device whether every row has stopped.
-STOP_CHECK_STEPS = 16
+# How often the host looks which rows have ended: on a device it waits for all that was asked of it.
+CHECK_STEPS = {"cpu": 4, "cuda": 16}
+# Rows that have ended are left out when at most this share goes on: that copies the keys of the others once.
+COMPACT_BELOW = 0.75
 
 
 def make_cache(model: Transformer, batch: int, max_tokens: int) -> KVCache:
@@ -36,55 +39,44 @@ def make_cache(model: Transformer, batch: int, max_tokens: int) -> KVCache:
     return KVCache(model.spec, batch, max_tokens, weight.dtype, weight.device)
 
 
-def prefill(model: Transformer, prompts: Sequence[Sequence[int]], cache: KVCache) -> Tensor:
-    """Read `prompts` into the empty `cache`; returns the logits (B, V) of the token after each."""
-    lengths = [len(prompt) for prompt in prompts]
-    padded = np.zeros((len(prompts), max(lengths)), dtype=np.int64)
-    for row, prompt in enumerate(prompts):
-        padded[row, : len(prompt)] = prompt
-    device = cache.keys.device
-    features = model.features(torch.from_numpy(padded).to(device), cache)  # (B, T, d)
-    cache.trim(lengths)
-    last = torch.tensor(lengths, device=device) - 1
-    return model.head(features[torch.arange(len(prompts), device=device), last])
-
-
+@torch.inference_mode()
 def generate(
     model: Transformer,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    temperature: float = 0.0,
-    top_k: int | None = None,
+    sampling: Sampling = GREEDY,
     uniforms: np.ndarray | None = None,
-    stop_token: int | None = None,
+    stop: StopRule = NEVER,
+    make_way: Callable[[], object] = lambda: None,
 ) -> list[list[int]]:
-    """The new tokens after each of `prompts`, at most `max_new_tokens`, up to and without `stop_token`.
+    """The new tokens after each of `prompts`, at most `max_new_tokens`, up to where `stop` ends them.
 
-    Temperature 0 takes the likeliest token. Otherwise `uniforms` (prompts, max_new_tokens) in [0, 1) decide: the same
-    numbers give the same tokens, and common numbers make two models comparable (see sampling.py).
+    Where sampling draws, `uniforms` (prompts, max_new_tokens) in [0, 1) decide: the same numbers give the same tokens, and
+    common numbers make two models comparable (see sampling.py). `make_way` is called before each new token of a batch.
+    Training mode, dropout and gradients play no part.
 
     Raises:
         RequestError: an empty prompt, a token outside the vocabulary, no room for new tokens, or sampling without its
         numbers.
     """
-    window = _window(model, max_new_tokens)
-    _check_sampling(temperature, top_k)
-    if temperature > 0.0 and (uniforms is None or uniforms.shape != (len(prompts), max_new_tokens)):
+    room = window(model.spec, max_new_tokens)
+    if sampling.draws and (uniforms is None or uniforms.shape != (len(prompts), max_new_tokens)):
         given = "none" if uniforms is None else f"an array of shape {uniforms.shape}"
         raise RequestError(
-            f"temperature {temperature:g} needs uniform numbers of shape ({len(prompts)}, {max_new_tokens}), and got {given}. "
-            "Draw them, or set the temperature to 0."
+            f"temperature {sampling.temperature:g} needs uniform numbers of shape ({len(prompts)}, {max_new_tokens}), "
+            f"and got {given}. Draw them, or set the temperature to 0."
         )
-    cropped = [_crop(model, prompt, window, place) for place, prompt in enumerate(prompts)]
+    cropped = [crop(model.spec, prompt, room, place) for place, prompt in enumerate(prompts)]
+    plan, decoder = Plan(model), native_decoder(model)
     completions: list[list[int]] = [[] for _ in prompts]
-    with eval_mode(model):
-        for rows in _batches(cropped, max_new_tokens):
-            draws = None if uniforms is None else uniforms[rows]
-            batch = [cropped[row] for row in rows]
-            found = _generate_batch(model, batch, max_new_tokens, temperature, top_k, draws, stop_token)
-            for row, tokens in zip(rows, found, strict=True):
-                completions[row] = tokens
+    for rows in batches(cropped, max_new_tokens):
+        batch = [cropped[row] for row in rows]
+        draws = None if uniforms is None or not sampling.draws else uniforms[rows]
+        make_way()
+        steps = _begin(plan, decoder, batch, max_new_tokens, sampling, draws)
+        for row, tokens in zip(rows, _complete(steps, len(rows), max_new_tokens, stop, make_way), strict=True):
+            completions[row] = tokens
     return completions
 
 
@@ -93,121 +85,119 @@ def stream(
     prompt: Sequence[int],
     *,
     max_new_tokens: int,
-    temperature: float = 0.0,
-    top_k: int | None = None,
+    sampling: Sampling = GREEDY,
     seed: int = 0,
-    stop_token: int | None = None,
+    stop: StopRule = NEVER,
 ) -> Iterator[int]:
-    """The tokens after `prompt` one by one as they are made, up to and without `stop_token`; arguments as for `generate`.
+    """The tokens after `prompt` as they are made, up to where `stop` ends them; random numbers come from `seed`.
+
+    A token that may begin a stop sequence is held back until it is known not to.
 
     Raises:
         RequestError: as `generate`, at the call and not at the first token.
     """
-    window = _window(model, max_new_tokens)
-    _check_sampling(temperature, top_k)
-    return _stream(model, _crop(model, prompt, window, 0), max_new_tokens, temperature, top_k, seed, stop_token)
+    cropped = crop(model.spec, prompt, window(model.spec, max_new_tokens), 0)
+    return _stream(model, cropped, max_new_tokens, sampling, seed, stop)
 
 
 def _stream(
-    model: Transformer,
-    prompt: tuple[int, ...],
-    max_new_tokens: int,
-    temperature: float,
-    top_k: int | None,
-    seed: int,
-    stop_token: int | None,
+    model: Transformer, prompt: Tokens, max_new_tokens: int, sampling: Sampling, seed: int, stop: StopRule
 ) -> Iterator[int]:
-    cache = make_cache(model, 1, len(prompt) + max_new_tokens)
-    uniforms = torch.from_numpy(np.random.default_rng(seed).random((max_new_tokens, 1))).to(cache.keys.device)
-    tokens: Tensor | None = None
-    for step in range(max_new_tokens):
-        # The mode is set for each step: between two of them the model is its owner's.
-        with eval_mode(model):
-            logits = prefill(model, [prompt], cache) if tokens is None else model(tokens[:, None], cache)[:, -1]
-            tokens = choose_tokens(logits, temperature, top_k, uniforms[step])
-        token = int(tokens[0])
-        if token == stop_token:
+    draws = np.random.default_rng(seed).random((1, max_new_tokens)) if sampling.draws else None
+    said: list[int] = []
+    given = 0
+    longest = max(map(len, stop.sequences), default=1)
+    # Entered for each step: between two of them the mode is the caller's.
+    with torch.inference_mode():
+        steps = _begin(Plan(model), native_decoder(model), [prompt], max_new_tokens, sampling, draws)
+    while True:
+        said.append(int(steps.made[len(said), 0]))
+        kept = stop.kept(said, len(said) - 1)
+        done = kept is not None or len(said) == max_new_tokens
+        end = len(said) - longest + 1 if kept is None and not done else len(said) if kept is None else kept
+        while given < end:
+            yield said[given]
+            given += 1
+        if done:
             return
-        yield token
+        with torch.inference_mode():
+            steps.step()
 
 
-def _generate_batch(
-    model: Transformer,
-    prompts: Sequence[tuple[int, ...]],
+def _begin(
+    plan: Plan,
+    decoder: NativeDecoder | None,
+    prompts: Sequence[Tokens],
     max_new_tokens: int,
-    temperature: float,
-    top_k: int | None,
+    sampling: Sampling,
     uniforms: np.ndarray | None,
-    stop_token: int | None,
-) -> list[list[int]]:
+) -> PlainSteps | StaticSteps | NativeSteps:
+    """The prompts read and a first token chosen; equal prompts stand side by side."""
     distinct = list(dict.fromkeys(prompts))
-    longest = max(map(len, distinct))
-    prompt_cache = make_cache(model, len(distinct), longest)
-    logits = prefill(model, distinct, prompt_cache)  # (distinct, V)
+    cache, logits = read_prompts(plan, distinct)
     place = {prompt: row for row, prompt in enumerate(distinct)}
     rows = [place[prompt] for prompt in prompts]
-    cache = prompt_cache.select(rows, longest + max_new_tokens)
-    device = logits.device
-    logits = logits[torch.tensor(rows, device=device)]  # (B, V)
-    draws = None if uniforms is None else torch.from_numpy(np.ascontiguousarray(uniforms.T)).to(device)  # (steps, B)
-    made = torch.empty(max_new_tokens, len(prompts), dtype=torch.int64, device=device)
-    stopped = torch.zeros(len(prompts), dtype=torch.bool, device=device)
-    num_made = 0
-    for step in range(max_new_tokens):
-        if step > 0:
-            logits = model(made[step - 1][:, None], cache)[:, -1]
-        made[step] = choose_tokens(logits, temperature, top_k, None if draws is None else draws[step])
-        num_made = step + 1
-        if stop_token is not None:
-            stopped |= made[step] == stop_token
-            if num_made % STOP_CHECK_STEPS == 0 and bool(stopped.all()):
-                break
-    return [_until(tokens, stop_token) for tokens in made[:num_made].T.tolist()]
+    if plan.device.type == "cuda":
+        rows += [0] * (row_bucket(len(rows)) - len(rows))
+    index = torch.tensor(rows, device=plan.device)
+    choice = _choice(plan, [distinct[row] for row in rows], sampling, uniforms)
+    repeats = len(rows) // len(distinct)
+    first = logits[index]  # (B, V)
+    if plan.device.type == "cuda":
+        memory = StaticMemory(cache, rows, max_new_tokens, plan.slopes)
+        return GraphSteps(plan, memory, choice, first, max_new_tokens)
+    if decoder is not None:
+        last = torch.tensor([distinct[row][-1] for row in rows])
+        native = begin_native(decoder, cache, rows, last, choice, first, max_new_tokens)
+        if native is not None:
+            return native
+    if cache.keys.dtype == torch.bfloat16:
+        # Attention of single queries is six times slower on a CPU in bfloat16 (torch 2.13): keys and values are widened.
+        cache = cache.to(torch.float32)
+    evenly = repeats > 1 and rows == [row for row in range(len(distinct)) for _ in range(repeats)]
+    if evenly and can_share(plan.device):
+        return PlainSteps(plan, SharedMemory(cache, repeats, max_new_tokens, plan.slopes), choice, first, max_new_tokens)
+    return PlainSteps(plan, RowMemory(cache, rows, max_new_tokens, plan.slopes), choice, first, max_new_tokens)
 
 
-def _until(tokens: list[int], stop_token: int | None) -> list[int]:
-    return tokens[: tokens.index(stop_token)] if stop_token is not None and stop_token in tokens else tokens
+def _choice(plan: Plan, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None) -> Choice:
+    draws: Tensor | None = None
+    if uniforms is not None:
+        padded = np.zeros((uniforms.shape[1], len(prompts)))
+        padded[:, : len(uniforms)] = uniforms.T
+        draws = torch.from_numpy(padded).to(plan.device)  # (N, B)
+    seen: Tensor | None = None
+    if sampling.penalises:
+        seen = torch.zeros(len(prompts), plan.spec.vocab_size, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            seen[row, list(prompt)] = True
+        seen = seen.to(plan.device)
+    return Choice(sampling=sampling, uniforms=draws, seen=seen)
 
 
-def _batches(prompts: Sequence[tuple[int, ...]], max_new_tokens: int) -> Iterator[list[int]]:
-    """Indices of `prompts` in groups of similar length and bounded size, shortest first; equal prompts stand side by side."""
-    group: list[int] = []
-    for row in sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), prompts[row], row)):
-        length = len(prompts[row])
-        if group:
-            too_long = length > len(prompts[group[0]]) * LENGTH_RATIO + LENGTH_SLACK
-            if too_long or (len(group) + 1) * (length + max_new_tokens) > MAX_BATCH_TOKENS:
-                yield group
-                group = []
-        group.append(row)
-    if group:
-        yield group
-
-
-def _window(model: Transformer, max_new_tokens: int) -> int:
-    """How many tokens of a prompt fit beside `max_new_tokens`."""
-    context = model.spec.context_length
-    if not 1 <= max_new_tokens < context:
-        raise RequestError(
-            f"{max_new_tokens} new tokens do not fit a context of {context} beside a prompt; ask for 1 to {context - 1}."
-        )
-    return context - max_new_tokens
-
-
-def _check_sampling(temperature: float, top_k: int | None) -> None:
-    if not 0.0 <= temperature < float("inf"):
-        raise RequestError(f"temperature is {temperature}; give 0 (always the likeliest token) or a positive number.")
-    if top_k is not None and top_k < 1:
-        raise RequestError(f"top_k is {top_k}; give a whole number of at least 1, or leave it out.")
-
-
-def _crop(model: Transformer, prompt: Sequence[int], window: int, place: int) -> tuple[int, ...]:
-    if len(prompt) == 0:
-        raise RequestError(f"prompt {place} has no tokens; begin it with the end-of-text token.")
-    wrong = next((token for token in prompt if not 0 <= token < model.spec.vocab_size), None)
-    if wrong is not None:
-        raise RequestError(
-            f"prompt {place} has token {wrong}, outside the vocabulary of {model.spec.vocab_size}. "
-            "Encode it with the tokenizer that the model was trained with."
-        )
-    return tuple(prompt[-window:])
+def _complete(
+    steps: PlainSteps | StaticSteps | NativeSteps,
+    count: int,
+    max_new_tokens: int,
+    stop: StopRule,
+    make_way: Callable[[], object],
+) -> list[list[int]]:
+    """The completions of the first `count` rows."""
+    completions = Completions(count, stop)
+    rows = list(range(count))  # who is where
+    told = 0
+    every = CHECK_STEPS.get(steps.made.device.type, 1) if stop else max_new_tokens
+    while True:
+        if steps.count == max_new_tokens or steps.count - told >= every:
+            completions.add(rows, steps.made[told : steps.count, : len(rows)].T.tolist())
+            told = steps.count
+            running = [place for place, row in enumerate(rows) if not completions.ended(row)]
+            if told == max_new_tokens or not running:
+                return completions.tokens
+            if len(running) < len(rows):
+                kept = steps.worth_keeping(running)
+                if len(kept) <= COMPACT_BELOW * len(rows):
+                    steps.select(kept)
+                    rows = [rows[place] for place in kept]
+        make_way()
+        steps.step()

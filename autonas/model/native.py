@@ -1,7 +1,7 @@
 """A forward pass on a processor by matrix products and our own kernels, in memory allocated once.
 
 The way back is in training/native.py. The products are torch's (oneDNN); what lies between them is one pass each
-(autonas/kernels/kernels.c). In bfloat16 the products' inputs are that; the residual stream, the norms' statistics, softmax and
+(autonas/kernels/training.c). In bfloat16 the products' inputs are that; the residual stream, the norms' statistics, softmax and
 losses are float32. Attention keeps its weights, (heads, T, T) of each layer: contexts of code models are short.
 
 Shapes: B windows, T tokens of each, N = B * T rows, d width, f inner width, H heads, K key-value heads, G = H / K, D width of a
@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from autonas.arch import ArchSpec
-from autonas.kernels import Kernels
-from autonas.kernels.build import Dropout
+from autonas.kernels import Dropout, Kernels
 from autonas.model.blocks import NORM_EPSILON
 from autonas.model.transformer import Transformer
 

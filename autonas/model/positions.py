@@ -45,12 +45,20 @@ def alibi_slopes(heads: int) -> tuple[float, ...]:
 def attention_bias(positions: Tensor, num_keys: int, slopes: Tensor | None, dtype: torch.dtype) -> Tensor:
     """What is added to the attention scores of queries at `positions` (B or 1, T): -inf on later keys, ALiBi's slope before.
 
-    Returns (B or 1, H or 1, T, S). Slopes are multiplied by j - i and not by j, which softmax would also allow: near
-    keys then have small biases and stay exact in bfloat16.
+    Returns (B or 1, H or 1, T, S).
     """
-    distance = torch.arange(num_keys, device=positions.device) - positions[..., None]  # (B|1, T, S), negative in the past
+    return bias_between(positions, torch.arange(num_keys, device=positions.device)[None], slopes, dtype)
+
+
+def bias_between(queries: Tensor, keys: Tensor, slopes: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """As `attention_bias`, for keys that stand anywhere: positions of `queries` (B or 1, T) and `keys` (B or 1, S).
+
+    Slopes are multiplied by j - i and not by j, which softmax would also allow: near keys then have small biases and stay
+    exact in bfloat16.
+    """
+    distance = keys[:, None, :] - queries[:, :, None]  # (B|1, T, S), negative in the past
     if slopes is None:
-        bias = torch.zeros(distance.shape, dtype=torch.float32, device=positions.device)[:, None]
+        bias = torch.zeros(distance.shape, dtype=torch.float32, device=queries.device)[:, None]
     else:
         bias = distance[:, None].float() * slopes[:, None, None]
     return bias.masked_fill_(distance[:, None] > 0, float("-inf")).to(dtype)

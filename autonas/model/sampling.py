@@ -7,21 +7,86 @@ then rarely change the token, which is what makes common random numbers reduce t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from autonas.errors import RequestError
 
-def choose_tokens(logits: Tensor, temperature: float, top_k: int | None, uniforms: Tensor | None) -> Tensor:
-    """Tokens (B) int64 from `logits` (B, V); `uniforms` (B) in [0, 1) are not used at temperature 0."""
-    if temperature == 0.0:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a token is chosen. Temperature 0 takes the likeliest; otherwise one of the candidates is drawn.
+
+    Candidates are the `top_k` likeliest, and of these the fewest whose probability, at this temperature, reaches `top_p`
+    (nucleus sampling, Holtzman et al., arXiv 1904.09751). `repetition_penalty` divides the positive logits of tokens that
+    the prompt or the completion has, and multiplies their negative ones (Keskar et al., CTRL, arXiv 1909.05858; 1.2 there).
+
+    Raises:
+        RequestError: a value is out of its range.
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise RequestError(f"temperature is {self.temperature}; give 0 (always the likeliest token) or a positive number.")
+        if self.top_k is not None and self.top_k < 1:
+            raise RequestError(f"top_k is {self.top_k}; give a whole number of at least 1, or leave it out.")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise RequestError(f"top_p is {self.top_p}; give a number above 0 and at most 1, or leave it out.")
+        if not 0.0 < self.repetition_penalty < float("inf"):
+            raise RequestError(
+                f"repetition_penalty is {self.repetition_penalty}; give 1 (none) or a number above it, such as 1.2."
+            )
+
+    @property
+    def draws(self) -> bool:
+        """Whether random numbers are needed."""
+        return self.temperature > 0.0
+
+    @property
+    def penalises(self) -> bool:
+        return self.repetition_penalty != 1.0
+
+
+GREEDY = Sampling()
+
+
+def choose_tokens(logits: Tensor, sampling: Sampling, uniforms: Tensor | None, seen: Tensor | None = None) -> Tensor:
+    """Tokens (B) int64 from `logits` (B, V).
+
+    `uniforms` (B) in [0, 1) decide, and are not used at temperature 0. `seen` (B, V) says which tokens a row has already:
+    needed for a penalty on repetition only.
+    """
+    if sampling.penalises:
+        assert seen is not None
+        logits = penalised(logits, seen, sampling.repetition_penalty)
+    if not sampling.draws:
         return logits.argmax(dim=-1)  # the first of equal ones
     assert uniforms is not None
-    num_kept = logits.shape[-1] if top_k is None else min(top_k, logits.shape[-1])
+    num_kept = logits.shape[-1] if sampling.top_k is None else min(sampling.top_k, logits.shape[-1])
     values, tokens = _largest(logits.float(), num_kept)  # (B, k), falling
     # float64: with a small temperature the smallest shares still count, and u · total never rounds up to the total.
-    shares = torch.softmax(values.double() / temperature, dim=-1).cumsum(dim=-1)
-    rank = (shares <= uniforms.double()[:, None] * shares[:, -1:]).sum(dim=-1, keepdim=True)
-    return tokens.gather(1, rank.clamp_(max=num_kept - 1))[:, 0]
+    shares = torch.softmax(values.double() / sampling.temperature, dim=-1).cumsum(dim=-1)
+    total, last = shares[:, -1:], num_kept - 1
+    if sampling.top_p is not None:
+        nucleus = (shares < sampling.top_p * total).sum(dim=-1, keepdim=True).clamp_(max=last)  # (B, 1), its last rank
+        total = shares.gather(1, nucleus)
+        rank = (shares <= uniforms.double()[:, None] * total).sum(dim=-1, keepdim=True)
+        return tokens.gather(1, torch.minimum(rank, nucleus))[:, 0]
+    rank = (shares <= uniforms.double()[:, None] * total).sum(dim=-1, keepdim=True)
+    return tokens.gather(1, rank.clamp_(max=last))[:, 0]
+
+
+def penalised(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """`logits` with those of `seen` tokens made smaller, whatever their sign."""
+    smaller = torch.where(logits > 0, logits / penalty, logits * penalty)
+    return torch.where(seen, smaller, logits)
 
 
 def _largest(logits: Tensor, num_kept: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+from autonas.arch import ACTIVATIONS, NORMS, POSITIONS, ArchSpec
+from autonas.kernels import find_kernels
+from autonas.model import native_decode
+from autonas.model.cache import KVCache
+from autonas.model.decode import PATHS, generate
+from autonas.model.native_decode import NativeSteps, native_decoder
+from autonas.model.sampling import GREEDY
+from autonas.model.steps import Choice
+from autonas.model.transformer import Transformer, build_model, eval_mode
+
+FAMILIES = list(itertools.product(NORMS, ACTIVATIONS, POSITIONS, (True, False), (1, 2, 4)))
+
+
+def lively(spec: ArchSpec, dtype: torch.dtype = torch.float32) -> Transformer:
+    """Initial weights are small: scaled, so that attention and logits matter."""
+    model = build_model(spec, 0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim == 2:
+                weight.mul_(4.0)
+    return model.to(dtype)
+
+
+def begun(model: Transformer, prompts: list[list[int]], num_new: int) -> tuple[NativeSteps, torch.Tensor]:
+    """Steps behind `prompts`, and their logits by full passes."""
+    longest = max(map(len, prompts))
+    cache = KVCache(model.spec, len(prompts), longest, model.embedding.weight.dtype)
+    padded = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in prompts])
+    with eval_mode(model):
+        model.features(padded, cache)
+        cache.trim([len(prompt) for prompt in prompts])
+        logits = torch.stack([model(torch.tensor([prompt]))[0, -1] for prompt in prompts])
+    decoder = native_decoder(model)
+    assert decoder is not None, PATHS.reasons
+    choice = Choice(sampling=GREEDY, uniforms=None, seen=None)
+    return NativeSteps(decoder, cache, list(range(len(prompts))), choice, logits, num_new), logits
+
+
+@pytest.mark.parametrize(("norm", "activation", "position", "tied", "kv_heads"), FAMILIES)
+def test_every_family_has_the_logits_of_full_passes(
+    norm: str, activation: str, position: str, tied: bool, kv_heads: int
+) -> None:
+    spec = ArchSpec(
+        layers=2,
+        width=24,  # heads of 6: no whole vectors
+        heads=4,
+        kv_heads=kv_heads,
+        ffn_multiplier=2.5,
+        norm=norm,
+        activation=activation,
+        position=position,
+        tied_embeddings=tied,
+        vocab_size=70,
+        context_length=40,
+    )
+    model = lively(spec)
+    prompts = [[5, 6, 7], [9] * 20, [1], [2, 3] * 8, [4, 60]]
+    steps, first = begun(model, prompts, 6)
+    assert steps.doubt(torch.tensor([prompt[-1] for prompt in prompts]), first) == ""
+    for _ in range(5):
+        tokens = steps.made[steps.count - 1].tolist()
+        prompts = [[*prompt, token] for prompt, token in zip(prompts, tokens, strict=True)]
+        steps.step()
+        with eval_mode(model):
+            expected = torch.stack([model(torch.tensor([prompt]))[0, -1] for prompt in prompts])
+        assert torch.allclose(steps._logits, expected, atol=2e-5 * max(1.0, float(expected.abs().max())))
+        assert steps.made[steps.count - 1].tolist() == expected.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
+def test_any_number_of_rows_and_threads(rows: int, threads: int) -> None:
+    spec = ArchSpec(layers=1, width=40, heads=5, kv_heads=5, vocab_size=130, context_length=64)
+    model = lively(spec)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        prompts = [[(3 * row + i) % 130 for i in range(1 + 7 * row)] for row in range(rows)]
+        steps, first = begun(model, prompts, 2)
+        assert steps.doubt(torch.tensor([prompt[-1] for prompt in prompts]), first) == ""
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_bfloat16_is_near() -> None:
+    spec = ArchSpec(layers=2, width=64, heads=4, kv_heads=2, activation="swiglu", vocab_size=300, context_length=64)
+    steps, first = begun(lively(spec, torch.bfloat16), [[1, 2, 3], [4] * 9], 2)
+    assert steps.doubt(torch.tensor([3, 4]), first) == ""
+
+
+def test_what_is_wrong_is_not_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ArchSpec(layers=2, width=32, heads=4, kv_heads=4, vocab_size=60, context_length=32)
+    model = lively(spec)
+    expected = generate(model, [[1, 2, 3]], max_new_tokens=8)
+    real = native_decode.NativeDecoder
+
+    class Damaged(real):  # type: ignore[misc, valid-type]
+        def _pack(self, matrix: torch.Tensor) -> int:
+            address: int = super()._pack(matrix * 1.1)
+            return address
+
+    PATHS.clear()
+    monkeypatch.setattr(native_decode, "NativeDecoder", Damaged)
+    assert generate(model, [[1, 2, 3]], max_new_tokens=8) == expected
+    assert "native" not in PATHS.steps and sum(PATHS.steps.values()) == 7
+    (reason,) = PATHS.reasons
+    assert "native logits differ" in reason
+
+
+def test_without_a_compiler_torch_decodes_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = lively(ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=60, context_length=32))
+    expected = generate(model, [[1, 2, 3]], max_new_tokens=8)
+
+    def none(bits: int) -> Any:
+        return None, "there is no C compiler"
+
+    PATHS.clear()
+    monkeypatch.setattr(native_decode, "find_kernels", none)
+    assert generate(model, [[1, 2, 3]], max_new_tokens=8) == expected
+    assert PATHS.steps == {"rows": 7} and PATHS.reasons == {"there is no C compiler": 1}
+
+
+def test_kernels_are_here() -> None:
+    """Where they are not, the other tests of this file could not tell a broken path from a missing one."""
+    for bits in (16, 32, 64):
+        found, reason = find_kernels(bits)
+        assert found is not None, reason
