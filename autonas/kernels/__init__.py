@@ -4,6 +4,6 @@ training.c and decode.c say what each function computes; `find_kernels` finds or
 sizes and addresses only: shapes are the caller's to keep. No function allocates, and none waits for anything.
 """
 
-from autonas.kernels.build import Decoder, Dropout, Kernels, find_kernels
+from autonas.kernels.build import Cache, Decoder, Dropout, Kernels, find_kernels
 
-__all__ = ["Decoder", "Dropout", "Kernels", "find_kernels"]
+__all__ = ["Cache", "Decoder", "Dropout", "Kernels", "find_kernels"]

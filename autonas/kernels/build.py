@@ -60,6 +60,12 @@ class Decoder(ctypes.Structure):
     )
 
 
+class Cache(ctypes.Structure):
+    """decode.c's Cache: addresses of keys and values that somebody else keeps."""
+
+    _fields_ = (("rows", _SIZE), ("room", _SIZE), ("keys", _POINTER), ("values", _POINTER))
+
+
 _DROP = ctypes.POINTER(Dropout)
 # What follows the number of threads, as in training.c and decode.c.
 _ARGUMENTS: Final[dict[str, tuple[type, ...]]] = {
@@ -76,7 +82,8 @@ _ARGUMENTS: Final[dict[str, tuple[type, ...]]] = {
     "activation_backward": (_SIZE,) * 2 + (_INT,) * 2 + (_POINTER,) * 3 + (_DROP,),
     "cross_entropy": (_SIZE,) * 2 + (_POINTER,) * 2 + (_REAL,) * 2 + (_POINTER,),
     "accumulate": (_SIZE,) + (_POINTER,) * 2 + (_INT,),
-    "decode_step": (_POINTER,) + (_SIZE,) * 2 + (_POINTER,) * 6,
+    "decode_step": (_POINTER, _SIZE) + (_POINTER,) * 3 + (_SIZE,) + (_POINTER,) * 4,
+    "choose": (_SIZE, _SIZE, _POINTER, _REAL, _SIZE, _POINTER, _POINTER),
     "pack": (_SIZE,) * 2 + (_POINTER,) * 2,
 }
 

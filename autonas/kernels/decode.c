@@ -1,8 +1,8 @@
 /* One token more for each of some sequences, behind a cache of keys and values: a whole step in one call, products included.
  *
- * Shapes: B sequences, d width, f inner width, H query heads, K key-value heads, D width of a head, V vocabulary. In each layer
- * keys are (B, K, D, room) and values (B, K, room, D filled up to whole vectors with zeros), so that both are read in vectors;
- * room is in whole vectors, too. Sequence b has lengths[b] tokens in its cache, and its new one goes to that slot.
+ * Shapes: B rows, d width, f inner width, H query heads, K key-value heads, D width of a head, V vocabulary. Of each head, keys lie
+ * as (D, room) and values as (room, D filled up to whole vectors with zeros), so that both are read in vectors; room is in whole
+ * vectors, too. Rows that continue the same prompt share its keys and values, which then come from a near cache.
  */
 
 #include "common.h"
@@ -115,34 +115,44 @@ static inline void rotate_row(int64_t D, acc *x, const acc *cosine, const acc *s
     }
 }
 
-/* A sequence's new keys and values (of qkv's row, rotated in place) into slot `at` of its cache. */
-static void append(int64_t H, int64_t K, int64_t D, int64_t room, int64_t at, acc *qkv, const acc *cosine, const acc *sine,
-                   real *keys, real *values) {
-    int64_t wide = padded(D);
-    for (int64_t h = 0; cosine && h < H + K; h++) rotate_row(D, qkv + h * D, cosine + at * (D / 2), sine + at * (D / 2));
-    for (int64_t h = 0; h < K; h++) {
-        const acc *k = qkv + (H + h) * D, *v = qkv + (H + K + h) * D;
-        real *key = keys + h * D * room + at, *value = values + (h * room + at) * wide;
-        for (int64_t i = 0; i < D; i++) {
-            key[i * room] = store(k[i]);
-            value[i] = store(v[i]);
-        }
-    }
-}
-
-/* What one query head sees in keys (D, room) and values (room, padded D), of which `count` are filled. weights: `room` numbers. */
-static void look(int64_t D, int64_t room, int64_t count, const acc *q, const real *keys, const real *values, acc slope,
-                 acc *weights, acc *y) {
-    acc scale = (acc)(1.0 / sqrt((double)D)), top = -INFINITY, sum = 0;
-    int64_t wide = padded(D);
+/* weights (count) = scale times q by keys (D, room). */
+static void score(int64_t D, int64_t room, int64_t count, const acc *q, const real *keys, acc scale, acc *weights) {
     for (int64_t j = 0; j < count; j += LANES) {
         vec dots = {0};
         for (int64_t i = 0; i < D; i++) dots += q[i] * load_vec(keys + i * room + j);
-        *(loose *)(weights + j) = dots;
+        dots *= scale;
+        int64_t left = count - j < LANES ? count - j : LANES;
+        memcpy(weights + j, &dots, sizeof(acc) * (size_t)left);
     }
+}
+
+/* The sum of values (room, padded D) by weights (count), of the vector of columns that begins at i. */
+static inline vec gather(int64_t D, int64_t count, const acc *weights, const real *values, int64_t i) {
+    int64_t wide = padded(D), j = 0;
+    vec even = {0}, odd = {0};
+    for (; j + 2 <= count; j += 2) {
+        even += weights[j] * load_vec(values + j * wide + i);
+        odd += weights[j + 1] * load_vec(values + (j + 1) * wide + i);
+    }
+    if (j < count) even += weights[j] * load_vec(values + j * wide + i);
+    return even + odd;
+}
+
+/* Filled keys (D, room) and values (room, padded D) of a head. */
+typedef struct {
+    int64_t room, count;
+    const real *keys, *values;
+} Seen;
+
+/* What one query head sees in its prompt and, behind that, in its own tokens. weights: as many numbers as both have. */
+static void look(int64_t D, const acc *q, Seen prompt, Seen own, acc slope, acc *weights, acc *y) {
+    acc scale = (acc)(1.0 / sqrt((double)D)), top = -INFINITY, sum = 0;
+    int64_t count = prompt.count + own.count;
+    score(D, prompt.room, prompt.count, q, prompt.keys, scale, weights);
+    score(D, own.room, own.count, q, own.keys, scale, weights + prompt.count);
 #pragma omp simd reduction(max : top)
     for (int64_t j = 0; j < count; j++) {
-        weights[j] = weights[j] * scale + slope * (acc)(j - (count - 1));
+        weights[j] += slope * (acc)(j - (count - 1));
         top = weights[j] > top ? weights[j] : top;
     }
 #pragma omp simd reduction(+ : sum)
@@ -152,50 +162,73 @@ static void look(int64_t D, int64_t room, int64_t count, const acc *q, const rea
     }
     acc inverse = 1 / sum;
     for (int64_t i = 0; i < D; i += LANES) {
-        vec even = {0}, odd = {0};
-        int64_t j = 0;
-        for (; j + 2 <= count; j += 2) {
-            even += weights[j] * load_vec(values + j * wide + i);
-            odd += weights[j + 1] * load_vec(values + (j + 1) * wide + i);
-        }
-        if (j < count) even += weights[j] * load_vec(values + j * wide + i);
-        even = (even + odd) * inverse;
+        vec seen = gather(D, prompt.count, weights, prompt.values, i);
+        seen += gather(D, own.count, weights + prompt.count, own.values, i);
+        seen *= inverse;
         int64_t left = D - i < LANES ? D - i : LANES;
-        memcpy(y + i, &even, sizeof(acc) * (size_t)left);
+        memcpy(y + i, &seen, sizeof(acc) * (size_t)left);
     }
 }
 
-/* logits (B, V) behind `tokens` (B). scratch: B (3 d + (H + 2K) D + 3 f) numbers. */
-void decode_step(int threads, const Decoder *m, int64_t B, int64_t room, const int64_t *tokens, const int64_t *lengths, real *keys,
-                 real *values, acc *logits, acc *scratch) {
+/* Keys and values of every layer: keys (layers, rows, K, D, room), values (layers, rows, K, room, padded D). */
+typedef struct {
+    int64_t rows, room;
+    real *keys, *values;
+} Cache;
+
+static inline Seen seen_by(const Decoder *m, const Cache *cache, int64_t layer, int64_t row, int64_t head, int64_t count) {
+    int64_t at = (layer * cache->rows + row) * m->kv_heads + head;
+    Seen seen = {cache->room, count, cache->keys + at * m->head_width * cache->room,
+                 cache->values + at * cache->room * padded(m->head_width)};
+    return seen;
+}
+
+/* Rotate queries and keys of a row of qkv by `position`, and put its keys and values into slot `slot` of the row's cache. */
+static void append(const Decoder *m, const Cache *own, int64_t layer, int64_t row, int64_t slot, int64_t position, acc *qkv) {
+    int64_t H = m->heads, K = m->kv_heads, D = m->head_width, room = own->room, wide = padded(D);
+    const acc *cosine = m->cosine + position * (D / 2), *sine = m->sine + position * (D / 2);
+    for (int64_t h = 0; m->cosine && h < H + K; h++) rotate_row(D, qkv + h * D, cosine, sine);
+    for (int64_t h = 0; h < K; h++) {
+        const acc *k = qkv + (H + h) * D, *v = qkv + (H + K + h) * D;
+        int64_t at = (layer * own->rows + row) * K + h;
+        real *key = own->keys + at * D * room + slot, *value = own->values + (at * room + slot) * wide;
+        for (int64_t i = 0; i < D; i++) {
+            key[i * room] = store(k[i]);
+            value[i] = store(v[i]);
+        }
+    }
+}
+
+/* logits (B, V) behind `tokens` (B). Row b continues prompt origins[b], of which prompt_lengths[b] tokens are in `prompts`, and has
+ * `count` tokens in `own`; its new one goes there. scratch: B (3 d + (H + 2K) D + 3 f) numbers. */
+void decode_step(int threads, const Decoder *m, int64_t B, const int64_t *tokens, const int64_t *origins,
+                 const int64_t *prompt_lengths, int64_t count, const Cache *prompts, const Cache *own, acc *logits, acc *scratch) {
     int64_t d = m->width, H = m->heads, K = m->kv_heads, D = m->head_width, f = m->inner, all = (H + 2 * K) * D;
     int64_t up = m->gated ? 2 * f : f;
-    int64_t key_size = K * D * room, value_size = K * room * padded(D); /* of a sequence in a layer */
     acc *x = scratch, *n = x + B * d, *mixed = n + B * d, *qkv = mixed + B * d, *wide = qkv + B * all, *hidden = wide + B * 2 * f;
 #pragma omp parallel num_threads(threads)
     {
-        acc weights[room];
+        acc weights[prompts->room + own->room];
 #pragma omp for
         for (int64_t b = 0; b < B; b++) {
-            const acc *from = m->embedding + tokens[b] * d, *at = m->position ? m->position + lengths[b] * d : NULL;
+            const acc *from = m->embedding + tokens[b] * d;
+            const acc *at = m->position ? m->position + (prompt_lengths[b] + count) * d : NULL;
             for (int64_t i = 0; i < d; i++) x[b * d + i] = from[i] + (at ? at[i] : 0);
         }
         for (int64_t layer = 0; layer < m->layers; layer++) {
             const real *const *matrix = m->matrices + 4 * layer;
-            real *k = keys + layer * B * key_size, *v = values + layer * B * value_size;
 #pragma omp for
             for (int64_t b = 0; b < B; b++)
                 norm_row(d, x + b * d, m->norm_weights[2 * layer], m->norm_biases[2 * layer], m->epsilon, n + b * d);
             product(B, d, all, matrix[0], n, qkv, 0);
 #pragma omp barrier
 #pragma omp for
-            for (int64_t b = 0; b < B; b++)
-                append(H, K, D, room, lengths[b], qkv + b * all, m->cosine, m->sine, k + b * key_size, v + b * value_size);
+            for (int64_t b = 0; b < B; b++) append(m, own, layer, b, count, prompt_lengths[b] + count, qkv + b * all);
 #pragma omp for
             for (int64_t at = 0; at < B * H; at++) {
-                int64_t b = at / H, h = at % H, kv = b * K + h / (H / K);
-                look(D, room, lengths[b] + 1, qkv + b * all + h * D, k + kv * D * room, v + kv * room * padded(D),
-                     m->slopes ? m->slopes[h] : 0, weights, mixed + b * d + h * D);
+                int64_t b = at / H, h = at % H, kv = h / (H / K);
+                look(D, qkv + b * all + h * D, seen_by(m, prompts, layer, origins[b], kv, prompt_lengths[b]),
+                     seen_by(m, own, layer, b, kv, count + 1), m->slopes ? m->slopes[h] : 0, weights, mixed + b * d + h * D);
             }
             product(B, d, d, matrix[1], mixed, x, 1);
 #pragma omp barrier
@@ -223,5 +256,51 @@ void decode_step(int threads, const Decoder *m, int64_t B, int64_t room, const i
         for (int64_t b = 0; b < B; b++)
             norm_row(d, x + b * d, m->norm_weights[2 * m->layers], m->norm_biases[2 * m->layers], m->epsilon, n + b * d);
         product(B, d, m->vocabulary, m->head, n, logits, 0);
+    }
+}
+
+/* One token of each row of logits (B, V): of its `kept` largest, equal ones in order of their index, falling, the one whose share of
+ * the cumulated probability at `temperature` covers the row's uniform number. Without numbers, the largest. */
+void choose(int threads, int64_t B, int64_t V, const acc *logits, double temperature, int64_t kept, const double *uniforms,
+            int64_t *tokens) {
+    if (!uniforms) kept = 1;
+#pragma omp parallel num_threads(threads)
+    {
+        acc values[kept + 1];
+        int64_t places[kept + 1], begin, end;
+        share(B, &begin, &end);
+        for (int64_t b = begin; b < end; b++) {
+            const acc *row = logits + b * V;
+            int64_t count = 0;
+            acc least = -INFINITY; /* of those that are kept, once they are all there */
+            for (int64_t first = 0; first < V; first += 64) {
+                int64_t last = first + 64 < V ? first + 64 : V;
+                int any = count < kept;
+#pragma omp simd reduction(| : any)
+                for (int64_t j = first; j < last; j++) any |= row[j] > least;
+                for (int64_t j = first; any && j < last; j++) {
+                    if (count == kept && !(row[j] > least)) continue;
+                    int64_t at = count < kept ? count++ : kept - 1;
+                    for (; at > 0 && values[at - 1] < row[j]; at--) {
+                        values[at] = values[at - 1];
+                        places[at] = places[at - 1];
+                    }
+                    values[at] = row[j];
+                    places[at] = j;
+                    if (count == kept) least = values[kept - 1];
+                }
+            }
+            int64_t chosen = 0;
+            if (uniforms) {
+                double total = 0, sum = 0;
+                for (int64_t j = 0; j < count; j++) total += exp(((double)values[j] - (double)values[0]) / temperature);
+                for (int64_t j = 0; j < count; j++) {
+                    sum += exp(((double)values[j] - (double)values[0]) / temperature);
+                    chosen = j;
+                    if (sum > uniforms[b] * total) break;
+                }
+            }
+            tokens[b] = places[chosen];
+        }
     }
 }

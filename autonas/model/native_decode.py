@@ -15,7 +15,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from autonas.kernels import Decoder, Kernels, find_kernels
+from autonas.kernels import Cache, Decoder, Kernels, find_kernels
 from autonas.model.blocks import NORM_EPSILON
 from autonas.model.cache import KVCache
 from autonas.model.steps import PATHS, Choice
@@ -26,6 +26,7 @@ BITS: Final = {torch.float32: 32, torch.bfloat16: 16}
 MOST_BFLOAT16_ROWS: Final = 16
 # Of logits, as a share of the largest of them and of 1.
 TOLERANCES: Final = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+MOST_KEPT: Final = 256  # of top-k: they are kept sorted, one by one
 LANES: Final = 16  # numbers of a vector: room and rows of values are filled up to it
 
 
@@ -86,65 +87,79 @@ class NativeDecoder:
 
 
 class NativeSteps:
-    """As steps.PlainSteps: each row has its own copy of its prompt's keys and values."""
+    """As steps.PlainSteps: rows of the same prompt share its keys and values."""
 
     def __init__(
         self, decoder: NativeDecoder, prompts: KVCache, rows: Sequence[int], choice: Choice, first: Tensor, num_new: int
     ) -> None:
         """Row i continues prompt `rows[i]`; `first` (B, V) are the logits after the prompts."""
         self._decoder, self._choice = decoder, choice
-        index = torch.tensor(rows)
+        layers, batch, heads, _, width = prompts.keys.shape
         used = prompts.longest
-        self._room = -(-(used + num_new) // LANES) * LANES
-        layers, _, heads, _, width = prompts.keys.shape
-        dtype = prompts.keys.dtype
-        self._keys = torch.zeros(layers, len(rows), heads, width, self._room, dtype=dtype)
-        self._keys[..., :used] = prompts.keys[:, index, :, :used].transpose(-1, -2)
-        self._values = torch.zeros(layers, len(rows), heads, self._room, -(-width // LANES) * LANES, dtype=dtype)
-        self._values[..., :used, :width] = prompts.values[:, index, :, :used]
-        self._lengths = prompts.lengths[index]
+        self._prompts = _Cache(layers, batch, heads, width, used, prompts.keys.dtype)
+        self._prompts.keys[..., :used] = prompts.keys[:, :, :, :used].transpose(-1, -2)
+        self._prompts.values[..., :used, :width] = prompts.values[:, :, :, :used]
+        self._own = _Cache(layers, len(rows), heads, width, num_new, prompts.keys.dtype)
+        self._origins = torch.tensor(rows)
+        self._lengths = prompts.lengths[self._origins]  # of the prompts
         self.made = torch.empty(num_new, len(rows), dtype=torch.int64)
-        self.made[0] = choice(first, 0)
-        self.count = 1
         self._allocate()
+        self.logits.copy_(first)
+        self.made[0] = self._choose(0)
+        self.count = 1
 
     def _allocate(self) -> None:
         spec, rows = self._decoder.spec, self.made.shape[1]
         each = 3 * spec.width + (spec.heads + 2 * spec.kv_heads) * spec.head_width + 3 * spec.ffn_width
         self._scratch = torch.empty(rows * each)
-        self._logits = torch.empty(rows, spec.vocab_size)
+        self.logits = torch.empty(rows, spec.vocab_size)  # of the tokens chosen last
 
-    def logits_of(self, tokens: Tensor) -> Tensor:
-        """Logits (B, V) behind `tokens` (B), which go to each row's next slot; the rows are not yet longer by them."""
+    def _read(self, tokens: Tensor, lengths: Tensor, count: int) -> None:
+        """Logits behind `tokens` (B), each behind `lengths` (B) tokens of its prompt and `count` of its own."""
         self._decoder.kernels.decode_step(
             torch.get_num_threads(),
             ctypes.addressof(self._decoder.record),
-            tokens.shape[0],
-            self._room,
+            len(tokens),
             tokens.data_ptr(),
-            self._lengths.data_ptr(),
-            self._keys.data_ptr(),
-            self._values.data_ptr(),
-            self._logits.data_ptr(),
+            self._origins.data_ptr(),
+            lengths.data_ptr(),
+            count,
+            self._prompts.address,
+            self._own.address,
+            self.logits.data_ptr(),
             self._scratch.data_ptr(),
         )
-        return self._logits
+
+    def _choose(self, step: int) -> Tensor:
+        sampling, uniforms = self._choice.sampling, self._choice.uniforms
+        kept = sampling.top_k if sampling.draws else 1
+        if sampling.penalises or sampling.top_p is not None or kept is None or kept > MOST_KEPT:
+            return self._choice(self.logits, step)
+        tokens = torch.empty(len(self.logits), dtype=torch.int64)
+        drawn = uniforms[step].double().contiguous() if sampling.draws and uniforms is not None else None
+        self._decoder.kernels.choose(
+            torch.get_num_threads(),
+            *self.logits.shape,
+            self.logits.data_ptr(),
+            sampling.temperature,
+            min(kept, self.logits.shape[1]),
+            None if drawn is None else drawn.data_ptr(),
+            tokens.data_ptr(),
+        )
+        return tokens
 
     def doubt(self, last: Tensor, first: Tensor) -> str:
         """Why these steps must not be used: reads the prompts' `last` tokens (B) again, whose logits are `first`."""
-        self._lengths -= 1
-        found = self.logits_of(last)
-        self._lengths += 1
+        self._read(last, self._lengths - 1, 0)
         expected = first.float()
         allowed = TOLERANCES[first.dtype] * max(1.0, float(expected.abs().max()))
-        off = float((found - expected).abs().max())
+        off = float((self.logits - expected).abs().max())
         # Written so that a NaN fails.
         return "" if off <= allowed else f"native logits differ by {off:.2g}"
 
     def step(self) -> None:
-        logits = self.logits_of(self.made[self.count - 1])
-        self._lengths += 1
-        self.made[self.count] = self._choice(logits, self.count)
+        self._read(self.made[self.count - 1], self._lengths, self.count - 1)
+        self.made[self.count] = self._choose(self.count)
         self.count += 1
         PATHS.steps["native"] += 1
 
@@ -155,11 +170,34 @@ class NativeSteps:
     def select(self, rows: Sequence[int]) -> None:
         """Go on with `rows` only."""
         index = torch.tensor(rows)
-        self._keys, self._values = self._keys.index_select(1, index), self._values.index_select(1, index)
-        self._lengths = self._lengths[index]
+        self._own = self._own.select(index)
+        self._origins, self._lengths = self._origins[index], self._lengths[index]
         self._choice.select(index)
         self.made = self.made[:, index].contiguous()
         self._allocate()
+
+
+class _Cache:
+    """Keys (L, B, K, D, room) and values (L, B, K, room, D in whole vectors), and their record for the kernels."""
+
+    def __init__(self, layers: int, rows: int, heads: int, width: int, tokens: int, dtype: torch.dtype) -> None:
+        room = -(-tokens // LANES) * LANES
+        # Zeros and not garbage: what fills a vector up meets a weight of 0.
+        self.keys = torch.zeros(layers, rows, heads, width, room, dtype=dtype)
+        self.values = torch.zeros(layers, rows, heads, room, -(-width // LANES) * LANES, dtype=dtype)
+        self._describe()
+
+    def _describe(self) -> None:
+        rows, room = self.keys.shape[1], self.keys.shape[4]
+        self._record = Cache(rows=rows, room=room, keys=self.keys.data_ptr(), values=self.values.data_ptr())
+        self.address = ctypes.addressof(self._record)
+
+    def select(self, index: Tensor) -> _Cache:
+        """A copy of these rows."""
+        chosen = _Cache.__new__(_Cache)
+        chosen.keys, chosen.values = self.keys.index_select(1, index), self.values.index_select(1, index)
+        chosen._describe()
+        return chosen
 
 
 def native_decoder(model: Transformer) -> NativeDecoder | None:

@@ -12,7 +12,7 @@ from autonas.model import native_decode
 from autonas.model.cache import KVCache
 from autonas.model.decode import PATHS, generate
 from autonas.model.native_decode import NativeSteps, native_decoder
-from autonas.model.sampling import GREEDY
+from autonas.model.sampling import GREEDY, Sampling, choose_tokens
 from autonas.model.steps import Choice
 from autonas.model.transformer import Transformer, build_model, eval_mode
 
@@ -71,7 +71,7 @@ def test_every_family_has_the_logits_of_full_passes(
         steps.step()
         with eval_mode(model):
             expected = torch.stack([model(torch.tensor([prompt]))[0, -1] for prompt in prompts])
-        assert torch.allclose(steps._logits, expected, atol=2e-5 * max(1.0, float(expected.abs().max())))
+        assert torch.allclose(steps.logits, expected, atol=2e-5 * max(1.0, float(expected.abs().max())))
         assert steps.made[steps.count - 1].tolist() == expected.argmax(-1).tolist()
 
 
@@ -88,6 +88,24 @@ def test_any_number_of_rows_and_threads(rows: int, threads: int) -> None:
         assert steps.doubt(torch.tensor([prompt[-1] for prompt in prompts]), first) == ""
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kept", [1, 5, 70])
+@pytest.mark.parametrize("temperature", [0.3, 1.5])
+def test_tokens_are_drawn_as_by_torch(kept: int, temperature: float) -> None:
+    spec = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=70, context_length=32)
+    steps, _ = begun(lively(spec), [[1]] * 200, 2)
+    generator = torch.Generator().manual_seed(kept)
+    # Rounded, so that many are equal; and one row of equal ones alone.
+    steps.logits.copy_((torch.randn(200, 70, generator=generator) * 4).round() / 2)
+    steps.logits[7] = 0.0
+    uniforms = torch.rand(1, 200, generator=generator, dtype=torch.float64)
+    uniforms[0, :2] = torch.tensor([0.0, 1.0 - 2.0**-53])
+    sampling = Sampling(temperature=temperature, top_k=kept)
+    steps._choice = Choice(sampling=sampling, uniforms=uniforms, seen=None)
+    assert steps._choose(0).tolist() == choose_tokens(steps.logits, sampling, uniforms[0]).tolist()
+    steps._choice = Choice(sampling=GREEDY, uniforms=None, seen=None)
+    assert steps._choose(0).tolist() == steps.logits.argmax(-1).tolist()
 
 
 def test_bfloat16_is_near() -> None:
