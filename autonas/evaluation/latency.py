@@ -184,7 +184,9 @@ def _measure(spec: ArchSpec, settings: LatencySettings) -> LatencyResult:
             candidate, reference = (timing(model, settings.batch, tokens) for model in models)
             known = _reference_time(reference, protocol, {**stamps, "what": f"{name} {tokens}"}, others)
             attempt = functools.partial(run_blocks, candidate, reference, protocol, others)
-            attempts, found = attempt_until_quiet(attempt, protocol, known)
+            # Time per token is an objective, and worth waiting for.
+            patience = protocol if name == "decode" else dataclasses.replace(protocol, search_s=0.0)
+            attempts, found = attempt_until_quiet(attempt, patience, known)
             unit = "ms/token" if name == "decode" else "ms"
             scores[name] = latency_score(attempts, found, known, unit, protocol)
     return LatencyResult(

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from autonas.trial import Score
 
+_FEW_BLOCKS = 5  # whose median still says more than all of a noisy attempt
+
 # Runs the timed thing so many times over and returns the seconds that took, until the device has really finished.
 Timed = Callable[[int], float]
 
@@ -40,7 +42,8 @@ class Protocol:
     max_others: float = 0.25  # share of this process's cores that other processes may use
     repeats: int = 3
     least_blocks: int = 15
-    search_s: float = 2.0  # how long quiet blocks are looked for, beyond the repeats
+    search_s: float = 1.2  # how long quiet blocks are looked for, beyond the repeats
+    quick_share: float = 0.05  # how far from its known time a reference is still at its own speed
     watch_s: float = 6.0  # how long the reference's own time is looked for on a machine that is never quiet
 
 
@@ -128,18 +131,19 @@ def reference_off(note: str) -> float | None:
 
 
 def quiet_blocks(attempts: Sequence[Blocks], protocol: Protocol, reference_s: float) -> Blocks | None:
-    """The blocks of all attempts that stand beside a reference at its known speed; None when they are too few, or spread."""
+    """The blocks of all attempts that stand beside a reference at its known speed; None without any."""
     candidate, reference, calls = [], [], max(blocks.calls for blocks in attempts)
     for blocks in attempts:
-        quick = np.abs(np.array(blocks.reference) / reference_s - 1) <= protocol.max_drift
+        quick = np.abs(np.array(blocks.reference) / reference_s - 1) <= protocol.quick_share
         # A block's neighbours tell of spells that begin or end within it.
         beside = quick & np.append(quick[1:], True) & np.insert(quick[:-1], 0, True)
         candidate += [blocks.candidate[place] for place in np.flatnonzero(beside)]
         reference += [blocks.reference[place] for place in np.flatnonzero(beside)]
-    if len(candidate) < protocol.least_blocks:
-        return None
-    found = Blocks(candidate=tuple(candidate), reference=tuple(reference), calls=calls)
-    return found if found.spread <= protocol.max_spread else None
+    return Blocks(candidate=tuple(candidate), reference=tuple(reference), calls=calls) if candidate else None
+
+
+def _enough(blocks: Blocks | None, protocol: Protocol) -> bool:
+    return blocks is not None and len(blocks.ratios) >= protocol.least_blocks and blocks.spread <= protocol.max_spread
 
 
 def attempt_until_quiet(
@@ -157,7 +161,7 @@ def attempt_until_quiet(
     while True:
         attempts.append(attempt())
         found = complaints(attempts[-1], protocol, reference_s)
-        if not found or (reference_s is not None and quiet_blocks(attempts, protocol, reference_s) is not None):
+        if not found or (reference_s is not None and _enough(quiet_blocks(attempts, protocol, reference_s), protocol)):
             return attempts, ()
         if len(attempts) > protocol.repeats and (reference_s is None or clock() - begun >= protocol.search_s):
             return attempts, found
@@ -191,16 +195,16 @@ def latency_score(
 
     It is that of the last attempt when that was quiet, else of the quiet blocks of all. The interval is that of a median
     from order statistics (binomial, 95 %: David & Nagaraja, Order Statistics, 7.1). When there was no quiet, the value is
-    that of the attempt whose reference was nearest to its known time, and the interval spans all attempts' intervals and
-    quartiles, and the ratio of the quickest blocks, as noise only ever adds. It does not hold the error of the reference's
-    own time, which is common to all architectures.
+    that of the few blocks beside a quick reference, or without them that of the attempt whose reference was nearest to its
+    known time, and the interval spans all attempts' intervals and quartiles, and the ratio of the quickest blocks, as noise
+    only ever adds. It does not hold the error of the reference's own time, which is common to all architectures.
     """
     protocol = protocol or Protocol()
     whole = sum(len(blocks.ratios) for blocks in attempts)
-    chosen = None
-    if not found and complaints(attempts[-1], protocol, reference_s):
-        chosen = quiet_blocks(attempts, protocol, reference_s)
-    if found:
+    chosen = quiet_blocks(attempts, protocol, reference_s) if complaints(attempts[-1], protocol, reference_s) else None
+    if chosen is not None and found and len(chosen.ratios) < _FEW_BLOCKS:
+        chosen = None
+    if chosen is None and found:
         best = min(attempts, key=lambda blocks: (abs(blocks.reference_s / reference_s - 1), blocks.spread))
     else:
         best = chosen or attempts[-1]

@@ -119,7 +119,7 @@ def test_after_three_repeats_the_value_is_kept_with_a_wider_interval_and_flagged
     attempts, found = attempt_until_quiet(lambda: next(source), QUIET, None)
     assert len(attempts) == 4 and found
     score = latency_score(attempts, found, 1e-3, "ms/token")
-    assert score.value == pytest.approx(2.1)  # of the attempt with the least spread
+    assert score.value == pytest.approx(2.3)  # of all blocks: the reference was at its own speed throughout
     assert score.low <= 1.8 and score.high >= 3.6
     assert "noisy after 3 repeats" in score.note
 
