@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ from autonas.evaluation.latency import lease_name, measured_latency, resolve_dev
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
+from autonas.floor import Floor
 from autonas.full_run import run_full
 from autonas.model.transformer import build_model
 from autonas.run_folder import rewrite_lines
@@ -36,6 +38,7 @@ from autonas.training.checkpoint import load, save, save_model
 from autonas.training.guards import memory_guard
 from autonas.training.loop import Progress, finish_steps, train
 from autonas.training.state import TrainState, fork_cooldown, new_state
+from autonas.training.streams import own_stream
 from autonas.trial import EvaluationSettings, Failure, Job, Outcome, Sample, Score, from_json, to_json
 
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown
@@ -44,8 +47,16 @@ _WINDOWS_AT_ONCE = 4096
 OnProgress = Callable[[Job, Progress], None]
 
 
-def run_job(job: Job, *, on_progress: OnProgress | None = None, stop: Callable[[], bool] | None = None) -> Outcome:
+def run_job(
+    job: Job,
+    *,
+    on_progress: OnProgress | None = None,
+    stop: Callable[[], bool] | None = None,
+    floor: Floor | None = None,
+) -> Outcome:
     """Do what `job` asks; how it fails is part of the outcome.
+
+    Trainings in other threads that share its `floor` go on beside it, between its steps; on CUDA each has a stream of its own.
 
     Raises:
         RequestError: the job cannot be done as asked here, whatever the trial (no data, no device, a full disk, a corrupt
@@ -59,7 +70,7 @@ def run_job(job: Job, *, on_progress: OnProgress | None = None, stop: Callable[[
             return _run_latency(job, started)
         if job.kind == "run":
             return run_full(job, started, lambda step: None if on_progress is None else on_progress(job, step), stop)
-        return _run_train(job, started, on_progress, stop)
+        return _run_train(job, started, on_progress, stop, floor)
     except TrialFailure as failure:
         if failure.kind == "preempted":
             raise
@@ -96,10 +107,17 @@ def _run_latency(job: Job, started: float) -> Outcome:
     )
 
 
-def _run_train(job: Job, started: float, on_progress: OnProgress | None, stop: Callable[[], bool] | None) -> Outcome:
+def _run_train(
+    job: Job,
+    started: float,
+    on_progress: OnProgress | None,
+    stop: Callable[[], bool] | None,
+    floor: Floor | None,
+) -> Outcome:
     dataset = Dataset.open(job.data.folder, job.data.fingerprint)
     device = resolve_device(job.device)
-    with sharing(lease_name(device), functools.partial(finish_steps, device)) as turn:
+    stream = nullcontext() if floor is None else own_stream(device)
+    with sharing(lease_name(device), functools.partial(finish_steps, device), floor) as turn, stream:
         return _train_and_measure(job, started, dataset, turn, on_progress, stop)
 
 
@@ -128,11 +146,13 @@ def _train_and_measure(
             on_progress(job, progress)
 
     def interrupted() -> bool:
+        # Only here: what an evaluation begins on the device is not made to run beside another.
+        turn.pass_on()
         turn.make_way()
         return stop is not None and stop()
 
     deadline = None if job.time_limit_s is None else started + job.time_limit_s
-    training = functools.partial(train, stop=interrupted, deadline=deadline, clock=turn.clock)
+    training = functools.partial(train, stop=interrupted, deadline=deadline, clock=turn.clock, aside=turn.aside)
     _train_trunk(job, state, trunk, metrics, training(state, until_tokens=job.budget.tokens), report)
     with memory_guard(f"forking {job.spec.fingerprint}"):
         state.step = None  # the trunk is done here: its memory is the fork's
@@ -141,6 +161,8 @@ def _train_and_measure(
     fork.step = None
     check()
     save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
+    # What runs beside this is finished too: generation captures graphs, and no other thread should wait for the device then.
+    finish_steps(fork.device)
     outcome = _measure(job, dataset, fork, metrics, found, turn)
     return dataclasses.replace(outcome, new_tokens=fork.tokens - begun_at, seconds=turn.clock() - started)
 

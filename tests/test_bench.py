@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from autonas.arch import ArchSpec
-from autonas.bench import BENCHES, Findings, Row, gpu, run_bench, train
+from autonas.bench import BENCHES, Findings, Row, gpu, run_bench, together, train
 from autonas.bench.decode import _agreement
 from autonas.bench.device import resolve
 from autonas.bench.draws import EQUALS, draw_specs
@@ -393,6 +393,15 @@ def test_parts_of_a_gpu_bench_share_its_time() -> None:
     assert found.rows[0].metric == "one: speed" and found.conditions["parts"]["one"]["said"] == 2
     assert found.rows[1].ours is None and found.rows[1].note.startswith("not measured: no time left")
     assert found.rows[2].note == "not measured: out of memory"
+
+
+def test_several_trainings_at_once_are_measured_beside_one_after_the_other() -> None:
+    case = together.Case(spec=shape("tiny", context=64), batch_tokens=128, at_once=2)
+    found = together.measure(cases=[case], seconds=0.2, device="cpu", threads=1)
+    (row,) = found.rows
+    assert row.metric == "training 2 of d64 at 128 tokens a step" and row.peer_name == "one after the other"
+    assert row.ours is not None and row.peer is not None and row.ratio is not None
+    assert row.ours > 0 and row.ratio == pytest.approx(row.ours / row.peer, rel=0.5)
 
 
 def test_parts_of_the_gpu_bench_are_asked_for_what_they_take() -> None:

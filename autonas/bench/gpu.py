@@ -1,6 +1,7 @@
 """Every goal of a GPU in one go, within a time: training (P1 to P3), generation (P8), start-up (P5) and latencies (P9).
 
-All parts share the time, imports and compilers of peers included; one that no longer fits is said to be not measured.
+Beside them, whether several trainings at once pay. All parts share the time, imports and compilers of peers included; one that
+no longer fits is said to be not measured.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autonas.bench import Findings, Row, Say, decode, latency, not_measured, startup, train
+from autonas.bench import Findings, Row, Say, decode, latency, not_measured, startup, together, train
 from autonas.bench.device import describe, require_cuda, resolve
 from autonas.errors import AutonasError, RequestError
 
@@ -86,6 +87,7 @@ def all_parts(peer_dir: str | None) -> tuple[Part, ...]:
         Part(name="29 M", least_s=40.0, most_s=110.0, measure=decode.measure, options=generations),
         training("d512, 64 K tokens", "large", 65_536, ("hf-tuned", "nanogpt"), least_s=45.0, most_s=120.0),
         training("d128, 2 K tokens", "small", 2048, ("hf", "hf-tuned", "nanogpt"), least_s=45.0, most_s=110.0),
+        Part(name="at once", least_s=30.0, most_s=60.0, measure=together.measure, options={}),
         Part(name="startup", least_s=30.0, most_s=70.0, measure=startup.measure, options=beginnings),
         Part(name="latency", least_s=40.0, most_s=_LIMIT_S, measure=latency.measure, options={}),
     )

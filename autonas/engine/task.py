@@ -12,6 +12,7 @@ import autonas
 from autonas import errors
 from autonas.engine.base import JobProgress
 from autonas.errors import InfeasibleArch, RequestError, TrialFailure, resource_error
+from autonas.floor import Floor
 from autonas.trial import Failure, Job, Outcome, from_json, to_json
 
 if TYPE_CHECKING:
@@ -48,10 +49,21 @@ class Report:
 
 
 class Task:
-    """Runs a job at once, given as JSON by a controller of `version`; `place` makes it one of this machine, in the thread."""
+    """Runs a job at once, given as JSON by a controller of `version`; `place` makes it one of this machine, in the thread.
 
-    def __init__(self, job: str, version: str, place: Callable[[Job], Job] = lambda job: job) -> None:
-        self._text, self._version, self._place = job, version, place
+    Tasks of one `floor` train side by side. `ended` is called in the thread when the job has ended.
+    """
+
+    def __init__(
+        self,
+        job: str,
+        version: str,
+        place: Callable[[Job], Job] = lambda job: job,
+        *,
+        floor: Floor | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._text, self._version, self._place, self._floor, self._tell = job, version, place, floor, ended
         self._changed = threading.Condition()
         self._latest: JobProgress | None = None
         self._end: Report | None = None
@@ -76,6 +88,7 @@ class Task:
         with self._changed:
             self._end = end
             self._changed.notify_all()
+        self._tell()
 
     def _ended(self) -> Report:
         """How the job ended. It comes back whatever happens: the study would wait for it for ever."""
@@ -88,7 +101,7 @@ class Task:
             # Here, not above: the controller imports this module for its records, and must not import torch with the worker.
             from autonas.worker import run_job
 
-            outcome = run_job(self._place(job), on_progress=self._note, stop=lambda: self._stopped)
+            outcome = run_job(self._place(job), on_progress=self._note, stop=lambda: self._stopped, floor=self._floor)
             return Report(outcome=outcome)
         except RequestError as error:
             return _refused(error)
@@ -106,13 +119,18 @@ class Task:
             return Report(outcome=failed(job, Failure(kind="error", message=message)))
 
     def _note(self, job: Job, progress: Progress) -> None:
-        self._latest = JobProgress(
-            trial=job.trial,
-            rung=job.budget.rung,
-            tokens=progress.tokens,
-            loss=progress.loss,
-            tokens_per_s=progress.tokens_per_s,
-        )
+        self._latest = job_progress(job, progress)
+
+
+def job_progress(job: Job, progress: Progress) -> JobProgress:
+    """A step of a job's training as an engine tells it."""
+    return JobProgress(
+        trial=job.trial,
+        rung=job.budget.rung,
+        tokens=progress.tokens,
+        loss=progress.loss,
+        tokens_per_s=progress.tokens_per_s,
+    )
 
 
 def _refused(error: RequestError) -> Report:

@@ -12,21 +12,23 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
 from autonas.errors import resource_error
+from autonas.floor import Floor
 
 _POLL_S = 0.05
 
 
 class Turn:
-    """A process's place on a device beside others."""
+    """A place on a device beside others: other processes, and other threads of this one, who share a floor."""
 
-    def __init__(self, gate: IO[str], room: IO[str], finish: Callable[[], None]) -> None:
-        self._gate, self._room, self._finish = gate, room, finish
-        self._waited_s = self._enter()
+    def __init__(self, gate: IO[str], room: IO[str], finish: Callable[[], None], floor: Floor) -> None:
+        self._gate, self._room, self._finish, self._floor = gate, room, finish, floor
+        with self.aside():
+            self._waited_s = self._enter()
 
     def make_way(self) -> float:
         """Wait while somebody times something on the device; the seconds waited. To be called often, between steps."""
@@ -35,14 +37,23 @@ class Turn:
         except BlockingIOError:
             self._finish()
             fcntl.flock(self._room, fcntl.LOCK_UN)
-            waited_s = self._enter()
+            with self.aside():  # whoever else shares the floor has to make way too
+                waited_s = self._enter()
             self._waited_s += waited_s
             return waited_s
         fcntl.flock(self._gate, fcntl.LOCK_UN)
         return 0.0
 
+    def pass_on(self) -> None:
+        """Let other threads that share the floor go first: where what was begun on the device may go on beside theirs."""
+        self._floor.pass_on()
+
+    def aside(self) -> AbstractContextManager[object]:
+        """Without the floor, as for waiting."""
+        return self._floor.aside()
+
     def clock(self) -> float:
-        """`time.monotonic()` less all seconds waited: a clock that stood still with its process."""
+        """`time.monotonic()` less all seconds waited for other processes: a clock that stood still with this one."""
         return time.monotonic() - self._waited_s
 
     def _enter(self) -> float:
@@ -55,16 +66,17 @@ class Turn:
 
 
 @contextmanager
-def sharing(device: str, finish: Callable[[], None] = lambda: None) -> Iterator[Turn]:
+def sharing(device: str, finish: Callable[[], None] = lambda: None, floor: Floor | None = None) -> Iterator[Turn]:
     """Use `device` beside others, and call `make_way` of what this yields between steps.
 
-    `finish` is called before way is made, to wait for work that was begun on the device and not awaited.
+    `finish` is called before way is made, to wait for work that was begun on the device and not awaited. Threads that share the
+    device with one another share a `floor`, which one of them has at a time.
 
     Raises:
         ResourceError: the lock files cannot be written.
     """
-    with _open(device, "gate") as gate, _open(device, "room") as room:
-        yield Turn(gate, room, finish)
+    with _open(device, "gate") as gate, _open(device, "room") as room, floor or Floor() as taken:
+        yield Turn(gate, room, finish, taken)
 
 
 @contextmanager

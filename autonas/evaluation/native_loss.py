@@ -23,7 +23,7 @@ from autonas.model.transformer import Transformer
 
 LARGEST_BIAS: Final = 0.002  # nats per token, of the mean over the compared windows
 LARGEST_ERROR: Final = 0.03  # the same, of the mean size of the tokens' differences: what a pass that is wrong would not meet
-_COMPARED_WINDOWS: Final = 4
+_COMPARED_TOKENS: Final = 1024  # at least so many, in at least 4 windows: of fewer, rounding would look like a bias
 _BUCKET: Final = 64  # windows are padded to a multiple of so many tokens
 
 
@@ -62,12 +62,22 @@ def native_nats(
                 losses[row] = row_losses
     nats = np.zeros(scored.num_documents)
     np.add.at(nats, owners, [float(row.sum()) for row in losses])
-    compared = np.unique(np.linspace(0, len(lengths) - 1, _COMPARED_WINDOWS).astype(np.int64))
+    compared = _spread(lengths)
     off = np.concatenate([losses[row] - _plain(model, scored, begins[row], lengths[row]) for row in compared])
     bias, error = float(off.mean()), float(np.abs(off).mean())
     note = f"in bfloat16, {bias:+.0e} nats from float32 on {len(off):,} tokens"
     # Written so that a NaN fails.
     return (nats if abs(bias) <= LARGEST_BIAS and error <= LARGEST_ERROR else None), note
+
+
+def _spread(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Windows from all over that together have enough tokens to compare; all of them where there are few."""
+    count = 4
+    while True:
+        chosen = np.unique(np.linspace(0, len(lengths) - 1, count).astype(np.int64))
+        if lengths[chosen].sum() >= _COMPARED_TOKENS or len(chosen) == len(lengths):
+            return chosen
+        count *= 2
 
 
 def _losses(

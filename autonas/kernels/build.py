@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from autonas.errors import ResourceError
 from autonas.machine import cache_folder, processor_flags
 
 # Sums in any order only where the source allows it; no assumption that a number is finite, or a broken model would look well.
@@ -118,7 +120,7 @@ def find_kernels(bits: int) -> tuple[Kernels | None, str]:
     try:
         library = _compiled(compiler, bits)
         return Kernels(library, bits), ""
-    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+    except (OSError, subprocess.SubprocessError, AttributeError, ValueError, ResourceError) as error:
         said = getattr(error, "stderr", None) or str(error)
         return None, f"{compiler} could not compile them: {said.strip().splitlines()[0] if said.strip() else error!r}"
 
@@ -129,7 +131,8 @@ def _compiled(compiler: str, bits: int) -> Path:
     processor = processor_flags()
     if "avx512f" in processor.split():
         flags.append(_WIDE)
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=_COMPILE_S, check=True).stdout
+    called = shlex.split(compiler)  # CC may be "ccache gcc"
+    version = _run([*called, "--version"])
     key = hashlib.sha256("\0".join((source, version, processor, sys.platform, *flags)).encode()).hexdigest()[:16]
     folder = cache_folder() / "kernels"
     library = folder / f"real{bits}-{key}.so"
@@ -137,10 +140,20 @@ def _compiled(compiler: str, bits: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         # Built beside its place and moved there in one step: other workers find it whole or not at all.
         unfinished = folder / f".{library.name}.{os.getpid()}.{secrets.token_hex(4)}"
-        command = [compiler, *flags, *(str(_FOLDER / name) for name in _SOURCES), "-o", str(unfinished), "-lm"]
+        command = [*called, *flags, *(str(_FOLDER / name) for name in _SOURCES), "-o", str(unfinished), "-lm"]
         try:
-            subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_S, check=True)
+            _run(command)
+            # On the disk before it has its name: a library cut short by a power cut would kill whoever loads it, for ever.
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
             unfinished.replace(library)
         finally:
             unfinished.unlink(missing_ok=True)
     return library
+
+
+def _run(command: list[str]) -> str:
+    """What `command` prints. Raises OSError or SubprocessError when it cannot be run, fails or takes too long."""
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=_COMPILE_S, check=True, stdin=subprocess.DEVNULL
+    ).stdout

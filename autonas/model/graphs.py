@@ -68,7 +68,10 @@ class GraphSteps(StaticSteps):
             return None
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=_pool(self.made.device), stream=_stream(self.made.device)):
+            # Other threads of this process may be at work on the device, and that must not break a recording.
+            mode = "thread_local"
+            pool, stream = _pool(self.made.device), _stream(self.made.device)
+            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode=mode):
                 self.advance()
         except RuntimeError as error:  # whatever the driver refuses, out of memory among it
             PATHS.reasons[f"recording failed: {str(error).splitlines()[0]}"] += 1

@@ -37,6 +37,12 @@ def part_windows(spec: ArchSpec, most: int | None = None) -> int:
     return max(1, min(tokens // spec.context_length, most or tokens))
 
 
+def attention_bytes(spec: ArchSpec, windows: int, bits: int) -> int:
+    """Bytes of the attention weights of so many windows, which every layer keeps for the way back, and of their gradients."""
+    kept = spec.layers + (2 if spec.attention_dropout else 1)
+    return kept * windows * spec.heads * spec.context_length**2 * bits // 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeWeights:
     """A model's weights by name: `matrix` in the format of the products, `own` as the model has them."""
@@ -70,7 +76,9 @@ class DropoutKeys:
             return _NO_DROPOUT
         digest = hashlib.blake2b(f"{self._name} {place}".encode(), digest_size=8).digest()
         key0, key1 = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
-        return ctypes.pointer(Dropout(min(round(rate * 2**32), 2**32 - 1), key0, key1, first % 2**32, 1.0 / (1.0 - rate)))
+        # At least one of them: none at all means to the kernels that there is no dropout.
+        below = min(max(round(rate * 2**32), 1), 2**32 - 1)
+        return ctypes.pointer(Dropout(below, key0, key1, first % 2**32, 1.0 / (1.0 - rate)))
 
 
 _NO_DROPOUT = ctypes.pointer(Dropout(0, 0, 0, 0, 1.0))
@@ -139,7 +147,14 @@ class NativeForward:
         """Losses (N) of `targets` (N) behind `tokens` (N), both int64; `logits` then hold the gradient of `share` x their sum.
 
         `before`: windows of the same batch that came before, which dropout's masks depend on.
+
+        Raises:
+            IndexError: a token is outside the vocabulary.
         """
+        # The kernels read and write where tokens say.
+        largest = max(int(tokens.max()), int(targets.max()))
+        if largest >= self.spec.vocab_size:
+            raise IndexError(f"token {largest} is outside the vocabulary of {self.spec.vocab_size}")
         self.threads, self.keys, self.before = threads, keys, before
         spec, own, matrix = self.spec, self.weights.own, self.weights.matrix
         self._k.embed(

@@ -22,6 +22,7 @@ from autonas.training.optimizers import set_rate
 from autonas.training.program import StepProgram
 from autonas.training.state import TrainState
 from autonas.training.steps import EagerStep, dropout_stream
+from autonas.training.streams import capture_stream
 
 Replay = Callable[[], object]
 WARM_UPS = 2  # libraries make their workspaces, Triton and inductor their kernels: none of that may happen in a capture
@@ -138,8 +139,7 @@ def capture(body: Callable[[], None], device: torch.device) -> Replay:
     """`body`'s work on `device` as a graph that does it again when called; now it is not done."""
     graph = torch.cuda.CUDAGraph()
     # Other threads may go on with calls that a capture does not allow: they are no part of it.
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, stream=capture_stream(device), capture_error_mode="thread_local"):
         body()
     return graph.replay
 

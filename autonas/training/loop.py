@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ from autonas.training.guards import memory_guard
 from autonas.training.micro_batches import take_step
 from autonas.training.paths import choose_step
 from autonas.training.state import TrainState
+from autonas.training.streams import await_stream
 
 # Reading a loss makes the host wait for an accelerator; sixteen steps are read at once there.
 STEPS_PER_READ = {"cpu": 1}
@@ -43,14 +45,15 @@ def train(
     stop: Callable[[], bool] | None = None,
     deadline: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    aside: Callable[[], AbstractContextManager[object]] = nullcontext,
     micro_windows: int | None = None,
 ) -> Iterator[Progress]:
     """Train until `until_tokens` in all (rounded up to whole steps), or to the end of the schedule; yields between steps.
 
     At every yield `state` may be saved, forked or left for good. `stop` is asked before every step; `deadline` is a value of
-    `clock`, which also tells the speed and may leave out what is no training. `micro_windows`: at most so many windows go
-    through the model at once; the gradients are the same but for rounding and for the masks of dropout. When memory runs out
-    there are fewer of them from then on.
+    `clock`, which also tells the speed and may leave out what is no training. The device is waited for in a context of `aside`.
+    `micro_windows`: at most so many windows go through the model at once; the gradients are the same but for rounding and for
+    the masks of dropout. When memory runs out there are fewer of them from then on.
 
     Raises:
         TrialFailure: "preempted" or "timeout", with `state` as good as at a yield; "nan", "diverged"; "out_of_memory" when one
@@ -78,7 +81,7 @@ def train(
             state.tokens += state.step_tokens
             pending.append((state.tokens, measured))
         if pending and (failure is not None or len(pending) == steps_per_read or state.tokens >= end):
-            values = _read(state, pending)
+            values = _read(state, pending, aside)
             progress = _progress(state, values, clock() - since)
             pending = []
             yield progress
@@ -95,8 +98,12 @@ def _interruption(stop: Callable[[], bool] | None, deadline: float | None, clock
     return None
 
 
-def _read(state: TrainState, pending: list[tuple[int, Tensor]]) -> list[list[float]]:
+def _read(
+    state: TrainState, pending: list[tuple[int, Tensor]], aside: Callable[[], AbstractContextManager[object]]
+) -> list[list[float]]:
     """Wait for the pending steps and judge each of them; their losses and gradient norms."""
+    with aside():
+        await_stream(state.device)
     values: list[list[float]] = torch.stack([measured for _, measured in pending]).tolist()
     for (tokens, _), (loss, norm) in zip(pending, values, strict=True):
         state.guard.check(tokens, loss, norm)

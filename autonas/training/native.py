@@ -45,7 +45,12 @@ class NativeStep:
         loss = torch.zeros((), dtype=flat.weights.dtype)
         done = 0
         with torch.no_grad():
-            for part in torch.split(batch, part_windows(model.spec, state.micro_windows)):
+            parts = torch.split(batch, part_windows(model.spec, state.micro_windows))
+            # A whole part and the rest of a batch: two sizes at most. Others are given up before there are new ones, which may
+            # be wanted because memory ran out.
+            sizes = {len(part) for part in parts}
+            self._passes = {windows: run for windows, run in self._passes.items() if windows in sizes}
+            for part in parts:
                 loss += self._pass(state, len(part)).gradients(part, len(batch), done, keys)
                 done += len(part)
             return torch.stack((loss, update(state)))
@@ -53,9 +58,6 @@ class NativeStep:
     def _pass(self, state: TrainState, windows: int) -> _Pass:
         assert self._weights is not None
         if windows not in self._passes:
-            # A whole part and the rest of a batch: two sizes at most, but for who changes the batch.
-            if len(self._passes) > 1:
-                self._passes.clear()
             self._passes[windows] = _Pass(state.model, state.model.spec, self._weights, windows, self._kernels)
         return self._passes[windows]
 
@@ -83,7 +85,8 @@ class _Weights:
         self.num_products = max(flat.roles[role][1] for role in PRODUCTS if role in flat.roles)
         products = flat.weights[: self.num_products]
         self._cast = products if real == acc else torch.empty_like(products, dtype=real)
-        self.products = torch.empty_like(products, dtype=real)
+        # Zeros and not garbage: what lies between two weights counts in the gradients' norm.
+        self.products = torch.zeros_like(products, dtype=real)
         inside = {name: place for name, place in flat.places.items() if place.end <= self.num_products}
         self.product = {name: place.of(self.products) for name, place in inside.items()}
         self.gradient = {name: place.of(flat.gradients) for name, place in flat.places.items()}

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Final
 
+from autonas import cost
 from autonas.errors import ResourceError
 from autonas.kernels import find_kernels
+from autonas.model.native import attention_bytes, part_windows
 from autonas.training.graphs import GraphStep
+from autonas.training.guards import is_out_of_memory
 from autonas.training.native import NativeStep
 from autonas.training.precision import autocast_dtype
 from autonas.training.proof import doubt
 from autonas.training.state import Step, TrainState
 from autonas.training.steps import EagerStep
 from autonas.training.tiers import compiles, remember_compiled, use_shared_caches, was_compiled
+
+# Attention weights may take so much, or as much as all of a training is said to take: beyond that, where nobody counted on
+# them, they could cost a worker its life.
+_ATTENTION_BYTES: Final = 1 << 30
 
 
 def choose_step(state: TrainState) -> Step:
@@ -34,11 +42,30 @@ def _on_processor(state: TrainState) -> Step:
         # A training that goes on takes the way that it took, and that proved itself when it began.
         if step.path in state.paths:
             return step
-        reason = doubt(state, step)
+        begun = f"it began as {', '.join(sorted(state.paths))}" if state.paths else ""
+        reason = begun or _too_long(state, kernels.bits) or _doubt(state, step)
         if not reason:
             return step
     state.slower_because = reason
     return EagerStep()
+
+
+def _too_long(state: TrainState, bits: int) -> str:
+    spec = state.model.spec
+    taken = attention_bytes(spec, min(part_windows(spec, state.micro_windows), state.step_windows), bits)
+    if taken <= max(_ATTENTION_BYTES, cost.training_bytes(spec, state.step_tokens)):
+        return ""
+    return f"attention weights of a context of {spec.context_length:,} tokens would take {taken / 2**30:.1f} GiB"
+
+
+def _doubt(state: TrainState, step: NativeStep) -> str:
+    try:
+        return doubt(state, step)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # The plain path keeps no attention weights.
+    return f"{step.path}: there is no memory for one window"
 
 
 def _on_cuda(state: TrainState) -> Step:

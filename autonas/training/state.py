@@ -150,7 +150,7 @@ def fork_cooldown(state: TrainState, cooldown_tokens: int) -> TrainState:
         tokens=state.tokens,
         micro_windows=state.micro_windows,
         shortages=state.shortages,
-        paths=state.paths,
+        paths=Counter(state.paths),
         slower_because=state.slower_because,
         planned_tokens=state.planned_tokens,
     )

@@ -20,6 +20,7 @@ from tests.studies import small_job
 Make = Callable[..., Engine]
 ENGINES: dict[str, Make] = {
     "inline": InlineEngine,
+    "inline, two at once": lambda **options: InlineEngine(together=lambda jobs: 2, **options),
     "ray": lambda **options: RayEngine(EngineSettings(workers=1, device="cpu"), **options),
 }
 

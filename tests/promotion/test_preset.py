@@ -81,8 +81,8 @@ def test_the_rate_warms_up_over_2000_steps_and_falls_by_a_cosine_to_1e_5(recipe:
     assert rate(50_000) == pytest.approx(1e-5)
 
 
-def test_clipping_precision_and_data_are_the_prior_ones(recipe: Recipe) -> None:
+def test_clipping_and_data_are_the_prior_ones(recipe: Recipe) -> None:
     assert recipe.training.clip_norm == 1.0
-    assert recipe.training.precision == "float32"
+    assert recipe.training.precision == "auto"
     assert recipe.tokenizer.vocab_size == 8000
     assert recipe.corpus.sources == ("python-stdlib", "site-packages")

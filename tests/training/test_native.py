@@ -3,7 +3,9 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import statistics
+import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,16 @@ from torch import Tensor
 
 from autonas.arch import ACTIVATIONS, NORMS, POSITIONS, ArchSpec
 from autonas.data.batches import Windows
+from autonas.errors import ResourceError
 from autonas.kernels import Kernels, find_kernels
 from autonas.model.formats import has_bfloat16
-from autonas.model.native import DropoutKeys
+from autonas.model.native import DropoutKeys, NativeForward, attention_bytes
 from autonas.model.transformer import build_model
 from autonas.training import native, paths
 from autonas.training.loop import train
 from autonas.training.native import NativeStep
 from autonas.training.proof import Tolerance, doubt
-from autonas.training.state import TrainState, new_state
+from autonas.training.state import TrainState, fork_cooldown, new_state
 from autonas.training.steps import EagerStep
 from autonas.trial import TrainingSettings
 from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_settings, tiny_spec
@@ -198,6 +201,19 @@ def test_without_a_compiler_training_goes_on_and_says_so(make_state: StateMaker,
     assert "/no/such/compiler" in state.slower_because
 
 
+def test_a_training_goes_on_as_it_began(make_state: StateMaker) -> None:
+    state = make_state()
+    state.step = EagerStep()
+    list(train(state, until_tokens=2 * STEP_TOKENS))
+    state.step = None  # as after a resume
+    list(train(state, until_tokens=4 * STEP_TOKENS))
+    assert dict(state.paths) == {"eager": 4}
+    assert "began as eager" in state.checks()["training path"]
+    fork = fork_cooldown(state, STEP_TOKENS)
+    list(train(fork))
+    assert state.paths["eager"] == 4 and fork.paths["eager"] == 5
+
+
 def test_kernels_are_compiled_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTONAS_CACHE", str(tmp_path))
     find_kernels.cache_clear()
@@ -264,3 +280,128 @@ def test_the_proof_leaves_no_trace(make_state: StateMaker) -> None:
 def test_every_family_proves_itself(make_state: StateMaker, change: dict[str, Any]) -> None:
     state = make_state(spec=tiny_spec(**change))
     assert doubt(state, NativeStep(kernels(32))) == ""
+
+
+@contextmanager
+def nan_where_nothing_was_written() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)  # torch.empty is filled with NaN
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+# Matrices of 144 and 1,212 numbers: both leave a gap behind them in the flat arrays.
+ODD_SPEC = ArchSpec(layers=2, width=12, heads=2, kv_heads=1, vocab_size=101, context_length=16)
+
+
+def odd_state(spec: ArchSpec = ODD_SPEC) -> TrainState:
+    tokens = np.random.default_rng(0).integers(101, size=2000, dtype=np.uint32)
+    settings_ = TrainingSettings(batch_tokens=5 * spec.context_length, precision="float32")
+    return new_state(build_model(spec, 0), Windows(tokens, spec.context_length, 0), settings_, seed=0)
+
+
+def measured(state: TrainState) -> list[tuple[float, float]]:
+    """Loss and gradient norm of three steps."""
+    return [(p.loss, p.gradient_norm) for p in train(state, until_tokens=3 * state.step_tokens)]
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+def test_no_number_comes_from_memory_that_nobody_wrote(bits: int) -> None:
+    # Not of NaN alone: a huge number between two gradients would only make every step a small one.
+    state, plain = odd_state(), odd_state()
+    with nan_where_nothing_was_written():
+        state.step, plain.step = NativeStep(kernels(bits)), EagerStep()
+        found = measured(state)
+    for (loss, norm), (plain_loss, plain_norm) in zip(found, measured(plain), strict=True):
+        assert loss == pytest.approx(plain_loss, rel=1e-3)
+        assert norm == pytest.approx(plain_norm, rel=1e-2)
+
+
+def test_a_dropout_that_drops_next_to_nothing_is_no_other_model() -> None:
+    states = [odd_state(), odd_state(dataclasses.replace(ODD_SPEC, attention_dropout=1e-11, residual_dropout=1e-11))]
+    with nan_where_nothing_was_written():
+        for state in states:
+            state.step = NativeStep(kernels(32))
+        one, other = map(measured, states)
+    assert [number for pair in one for number in pair] == pytest.approx([number for pair in other for number in pair])
+
+
+def test_a_token_outside_the_vocabulary_is_told_and_not_looked_up() -> None:
+    state = odd_state()
+    state.windows = Windows(np.full(2000, 101, dtype=np.uint32), 16, 0)
+    with pytest.raises(IndexError, match="token 101 is outside the vocabulary of 101"):
+        NativeStep(kernels(32))(state)
+
+
+def test_memory_of_parts_that_were_too_large_is_given_up_before_smaller_ones_have_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most: dict[int, int] = {}
+    make = NativeForward.__init__
+
+    def remember(self: Any, *args: Any, windows: int, **named: Any) -> None:
+        alive.add(self)
+        make(self, *args, windows=windows, **named)
+        most[windows] = max(most.get(windows, 0), sum(run.windows for run in alive))
+
+    monkeypatch.setattr(NativeForward, "__init__", remember)
+    state = odd_state()
+    step = NativeStep(kernels(32))
+    step(state)
+    state.micro_windows = 3
+    step(state)
+    step(state)
+    assert most == {5: 5, 3: 3, 2: 5}
+
+
+def test_where_one_window_does_not_fit_training_goes_on_by_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
+
+    monkeypatch.setattr(NativeForward, "__init__", no_memory)
+    state = odd_state()
+    measured(state)
+    assert dict(state.paths) == {"eager": 3}
+    assert "memory" in state.slower_because
+
+
+def test_a_compiler_may_be_called_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTONAS_CACHE", str(tmp_path))
+    monkeypatch.setenv("CC", "cc -pthread")
+    find_kernels.cache_clear()
+    try:
+        assert find_kernels(32)[1] == ""
+    finally:
+        find_kernels.cache_clear()
+
+
+def test_without_a_folder_for_the_cache_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise ResourceError("no home folder for the cache; set AUTONAS_CACHE to a folder")
+
+    monkeypatch.setattr("autonas.kernels.build.cache_folder", homeless)
+    find_kernels.cache_clear()
+    try:
+        found, reason = find_kernels(32)
+    finally:
+        find_kernels.cache_clear()
+    assert found is None
+    assert "AUTONAS_CACHE" in reason
+
+
+def test_attention_weights_of_a_long_context_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ArchSpec(layers=1, width=4, heads=2, kv_heads=1, vocab_size=101, context_length=256)
+    step = NativeStep(kernels(32))
+    step(odd_state(spec))
+    (run,) = step._passes.values()
+    kept = [*(layer.weights for layer in run.forward.layers), run._scores]
+    assert attention_bytes(spec, windows=5, bits=32) == sum(weights.nbytes for weights in kept)
+
+    assert paths.choose_step(odd_state(spec)).path == "native float32"  # more than the estimate, and little all the same
+    monkeypatch.setattr(paths, "_ATTENTION_BYTES", 2**10)
+    state = odd_state(spec)
+    assert paths.choose_step(state).path == "eager"
+    assert "a context of 256 tokens" in state.slower_because
+    assert paths.choose_step(odd_state()).path == "native float32"
