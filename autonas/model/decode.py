@@ -17,7 +17,7 @@ from autonas.errors import RequestError
 from autonas.model.cache import KVCache
 from autonas.model.graphs import GraphSteps, row_bucket
 from autonas.model.memory import RowMemory, SharedMemory, StaticMemory, can_share
-from autonas.model.native_decode import NativeDecoder, NativeSteps, begin_native, native_decoder
+from autonas.model.native_decode import MOST_BFLOAT16_ROWS, NativeDecoder, NativeSteps, begin_native, native_decoder
 from autonas.model.plan import Plan
 from autonas.model.prompts import Tokens, batches, crop, read_prompts, window
 from autonas.model.sampling import GREEDY, Sampling
@@ -29,6 +29,8 @@ __all__ = ["PATHS", "Sampling", "StopRule", "generate", "make_cache", "stream"]
 
 # How often the host looks which rows have ended: on a device it waits for all that was asked of it.
 CHECK_STEPS = {"cpu": 4, "cuda": 16}
+# Fewer tokens of prompts are read sooner than the matrices are packed.
+PACKED_FROM_TOKENS = 512
 # Rows that have ended are left out when at most this share goes on: that copies the keys of the others once.
 COMPACT_BELOW = 0.75
 
@@ -68,7 +70,7 @@ def generate(
             f"and got {given}. Draw them, or set the temperature to 0."
         )
     cropped = [crop(model.spec, prompt, room, place) for place, prompt in enumerate(prompts)]
-    plan, decoder = Plan(model), native_decoder(model)
+    plan, decoder = _weights(model, cropped)
     completions: list[list[int]] = [[] for _ in prompts]
     for rows in batches(cropped, max_new_tokens):
         batch = [cropped[row] for row in rows]
@@ -109,7 +111,7 @@ def _stream(
     longest = max(map(len, stop.sequences), default=1)
     # Entered for each step: between two of them the mode is the caller's.
     with torch.inference_mode():
-        steps = _begin(Plan(model), native_decoder(model), [prompt], max_new_tokens, sampling, draws)
+        steps = _begin(*_weights(model, [prompt]), [prompt], max_new_tokens, sampling, draws)
     while True:
         said.append(int(steps.made[len(said), 0]))
         kept = stop.kept(said, len(said) - 1)
@@ -122,6 +124,15 @@ def _stream(
             return
         with torch.inference_mode():
             steps.step()
+
+
+def _weights(model: Transformer, prompts: Sequence[Tokens]) -> tuple[Plan, NativeDecoder | None]:
+    """The model's weights as prompts and as steps want them; packed for the former only where that pays."""
+    decoder = native_decoder(model)
+    steps_are_native = decoder is not None and (
+        model.embedding.weight.dtype == torch.float32 or len(prompts) <= MOST_BFLOAT16_ROWS
+    )
+    return Plan(model, pack=not steps_are_native or sum(map(len, set(prompts))) >= PACKED_FROM_TOKENS), decoder
 
 
 def _begin(
