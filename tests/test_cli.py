@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from autonas.cli import main
 from autonas.parser import make_parser
@@ -250,11 +251,27 @@ def test_a_plan_is_made_before_anything_is_spent(workplace: Path, run: Run, monk
     assert "in all" in out
 
 
+def test_a_space_of_one_architecture_needs_no_spec_to_plan_its_run(
+    workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr("autonas.commands.plan._RUN_SECONDS", 0.5)
+    one = yaml.safe_load((workplace / "small.yaml").read_text(encoding="utf-8"))
+    one["space"] = {"layers": 1, "width": 16, "heads": 2}
+    one.pop("rules", None)
+    (workplace / "one.yaml").write_text(yaml.safe_dump(one), encoding="utf-8")
+    code, out, err = run("plan", "--space", "one.yaml", "--steps", "10", "--json")
+    assert code == 0, err
+    assert json.loads(out)["steps"] == 10
+
+
 WRONG = {
     "no command": ([], "usage"),
     "unknown command": (["dance"], "dance"),
     "missing option": (["search"], "--space"),
     "bad number": (["search", "--space", "small.yaml", "--trials", "many"], "'many' is not a whole number"),
+    "a plan of a run of many architectures": (["plan", "--space", "small.yaml", "--steps", "5"], "many architectures"),
+    "a plan of a run of no length": (["plan", "--space", "small.yaml", "--spec", "small.json"], "--spec needs --steps"),
     "zero trials": (["search", "--space", "small.yaml", "--trials", "0"], "at least 1"),
     "negative hours": (["search", "--space", "small.yaml", "--max-hours", "-1"], "positive number of hours"),
     "unknown space": (["search", "--space", "nowhere.yaml"], "nowhere.yaml"),

@@ -7,11 +7,14 @@ import contextlib
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
 from autonas.engine.choice import EngineSettings
 from autonas.errors import RequestError
+
+if TYPE_CHECKING:
+    from autonas.recipe import Recipe
 
 OK, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -25,6 +28,24 @@ def note(text: str) -> None:
 def print_json(value: Any) -> None:
     """The one JSON document of a --json command, on stdout."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def spec_to_train(options: argparse.Namespace, recipe: Recipe) -> ArchSpec:
+    """The architecture of --spec, or the only one of the space.
+
+    Raises:
+        RequestError: the space holds many; or the file is no architecture.
+    """
+    from autonas.space.spec_file import read_spec
+
+    space = recipe.space
+    if options.spec is not None:
+        return read_spec(options.spec, {"vocab_size": space.vocab_size, "context_length": space.context_length})
+    if space.searched:
+        raise RequestError(
+            f"--spec: {options.space} describes a space of many architectures ({', '.join(space.searched)}); say which to train"
+        )
+    return space.decode({})
 
 
 def check_vocabulary(options: argparse.Namespace, spec: ArchSpec, vocab_size: int) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from autonas.commands import OK, check_vocabulary, engine_settings, note, print_json
+from autonas.commands import OK, check_vocabulary, engine_settings, note, print_json, spec_to_train
 from autonas.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,12 +26,13 @@ def plan(options: argparse.Namespace) -> int:
     from autonas.data.estimate import size_corpus
 
     begun = time.monotonic()
-    if (options.spec is None) != (options.steps is None):
-        raise RequestError("--spec and --steps go together: the architecture and the length of one full run")
+    if options.spec is not None and options.steps is None:
+        raise RequestError("--spec needs --steps: the architecture and the length of one full run")
     recipe = read_recipe(options.space, options.trials, options.max_hours, None, options.seed)
     # What is refused is refused before the corpus is read, which may take long.
-    if options.spec is not None:
-        spec = _read_spec(options, recipe)
+    if options.steps is not None:
+        spec = spec_to_train(options, recipe)
+        check_vocabulary(options, spec, recipe.space.vocab_size)
         corpus = size_corpus(recipe.corpus, recipe.tokenizer, say=note)
         _print(_plan_run(options, recipe, spec, corpus), _run_lines, as_json=options.json)
     else:
@@ -90,15 +91,6 @@ def workers_of_plan(settings: EngineSettings) -> int:
     if resolve_device(settings.device).type == "cuda":
         fits = min(fits, fitting(num_gpus(), settings.gpus_per_worker or 1.0))
     return max(fits, 1)
-
-
-def _read_spec(options: argparse.Namespace, recipe: Recipe) -> ArchSpec:
-    from autonas.space.spec_file import read_spec
-
-    space = recipe.space
-    spec = read_spec(options.spec, {"vocab_size": space.vocab_size, "context_length": space.context_length})
-    check_vocabulary(options, spec, space.vocab_size)
-    return spec
 
 
 def _plan_run(options: argparse.Namespace, recipe: Recipe, spec: ArchSpec, corpus: CorpusSize) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
-from autonas.commands import OK, check_vocabulary, note, print_json
+from autonas.commands import OK, check_vocabulary, note, print_json, spec_to_train
 from autonas.errors import RequestError, StudyError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from autonas.data.tokenizer import Tokenizer
     from autonas.engine.base import JobProgress
     from autonas.model.stopping import TextStop
-    from autonas.recipe import Recipe
 
 
 def train(options: argparse.Namespace) -> int:
@@ -32,7 +31,7 @@ def train(options: argparse.Namespace) -> int:
     from autonas.run_folder import run_tokens
 
     recipe = read_recipe(options.space)
-    spec = _spec_to_train(options, recipe)
+    spec = spec_to_train(options, recipe)
     dataset = prepare(recipe.corpus, recipe.tokenizer, say=note)
     check_vocabulary(options, spec, dataset.vocab_size)
     job = full_job(
@@ -58,17 +57,6 @@ def train(options: argparse.Namespace) -> int:
         carry_out(job, engine, say=note)
     print_evaluation(Path(job.folder), as_json=options.json)
     return OK
-
-
-def _spec_to_train(options: argparse.Namespace, recipe: Recipe) -> ArchSpec:
-    space = recipe.space
-    if options.spec is not None:
-        return _read_spec(options.spec, {"vocab_size": space.vocab_size, "context_length": space.context_length})
-    if space.searched:
-        raise RequestError(
-            f"--spec: {options.space} describes a space of many architectures ({', '.join(space.searched)}); say which to train"
-        )
-    return space.decode({})
 
 
 class RunProgress:
