@@ -84,7 +84,7 @@ _ARGUMENTS: Final[dict[str, tuple[type, ...]]] = {
     "activation_backward": (_SIZE,) * 2 + (_INT,) * 2 + (_POINTER,) * 3 + (_DROP,),
     "cross_entropy": (_SIZE,) * 2 + (_POINTER,) * 2 + (_REAL,) * 2 + (_POINTER,),
     "accumulate": (_SIZE,) + (_POINTER,) * 2 + (_INT,),
-    "decode_step": (_POINTER, _SIZE) + (_POINTER,) * 3 + (_SIZE,) + (_POINTER,) * 4,
+    "read_tokens": (_POINTER, _SIZE) + (_POINTER,) * 3 + (_SIZE,) + (_POINTER,) * 3,
     "choose": (_SIZE, _SIZE, _POINTER, _REAL, _SIZE, _POINTER, _POINTER),
     "pack": (_SIZE,) * 2 + (_POINTER,) * 2,
 }

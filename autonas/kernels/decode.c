@@ -1,7 +1,7 @@
-/* One token more for each of some sequences, behind a cache of keys and values: a whole step in one call, products included.
+/* Tokens of some sequences behind caches of keys and values: a whole pass in one call, products included.
  *
- * Shapes: B rows, d width, f inner width, H query heads, K key-value heads, D width of a head, V vocabulary. Of each head, keys lie
- * as (D, room) and values as (room, D filled up to whole vectors with zeros), so that both are read in vectors; room is in whole
+ * Shapes: N tokens, d width, f inner width, H query heads, K key-value heads, D width of a head, V vocabulary. Of each head, keys
+ * lie as (D, room) and values as (room, D filled up to whole vectors), so that both are read in vectors; room is in whole
  * vectors, too. Rows that continue the same prompt share its keys and values, which then come from a near cache.
  */
 
@@ -42,6 +42,7 @@ static void norm_row(int64_t d, const acc *x, const acc *weight, const acc *bias
  * outputs, in vectors, and needs no sums across one. */
 #define LANES ((int64_t)(64 / sizeof(acc)))
 #define PANEL (4 * LANES)
+#define ROWS_BLOCK 64
 typedef acc vec __attribute__((vector_size(64)));
 typedef acc loose __attribute__((vector_size(64), aligned(sizeof(acc)), may_alias));
 
@@ -55,14 +56,18 @@ static inline vec load_vec(const real *p) { return *(const loose *)p; }
 
 static inline int64_t padded(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
 
-/* panels = matrix (outputs, inputs). */
+/* panels = matrix (outputs, inputs). In blocks of BLOCK inputs: rows that are a power of two apart share the places of a cache. */
+#define BLOCK 16
 void pack(int threads, int64_t inputs, int64_t outputs, const real *matrix, real *panels) {
-    (void)threads;
+#pragma omp parallel for num_threads(threads)
     for (int64_t first = 0; first < outputs; first += PANEL) {
         int64_t count = outputs - first < PANEL ? outputs - first : PANEL;
         real *panel = panels + first * inputs;
-        for (int64_t i = 0; i < inputs; i++)
-            for (int64_t o = 0; o < PANEL; o++) panel[i * PANEL + o] = o < count ? matrix[(first + o) * inputs + i] : (real)0;
+        for (int64_t begin = 0; begin < inputs; begin += BLOCK) {
+            int64_t end = begin + BLOCK < inputs ? begin + BLOCK : inputs;
+            for (int64_t o = 0; o < PANEL; o++)
+                for (int64_t i = begin; i < end; i++) panel[i * PANEL + o] = o < count ? matrix[(first + o) * inputs + i] : (real)0;
+        }
     }
 }
 
@@ -89,19 +94,20 @@ void pack(int threads, int64_t inputs, int64_t outputs, const real *matrix, real
         }                                                                                                           \
     }
 
-/* y (B, outputs) = x (B, inputs) times the transposed matrix in panels, or added to y. Each thread has its panels. */
+/* y (B, outputs) = x (B, inputs) times the transposed matrix in panels, or added to y. Threads share panels, and rows by blocks. */
 static void product(int64_t B, int64_t inputs, int64_t outputs, const real *panels, const acc *x, acc *y, int add) {
-    int64_t begin, end;
-    share((outputs + PANEL - 1) / PANEL, &begin, &end);
+    int64_t blocks = (B + ROWS_BLOCK - 1) / ROWS_BLOCK, begin, end;
+    share((outputs + PANEL - 1) / PANEL * blocks, &begin, &end);
     for (int64_t number = begin; number < end; number++) {
-        const real *panel = panels + number * inputs * PANEL;
-        int64_t first = number * PANEL, count = outputs - first < PANEL ? outputs - first : PANEL, b = 0;
-        for (; b + 4 <= B; b += 4) TILE(4)
-        if (b + 2 <= B) {
+        int64_t first = number / blocks * PANEL, count = outputs - first < PANEL ? outputs - first : PANEL;
+        int64_t b = number % blocks * ROWS_BLOCK, last = b + ROWS_BLOCK < B ? b + ROWS_BLOCK : B;
+        const real *panel = panels + first * inputs;
+        for (; b + 4 <= last; b += 4) TILE(4)
+        if (b + 2 <= last) {
             TILE(2)
             b += 2;
         }
-        if (b < B) TILE(1)
+        if (b < last) TILE(1)
     }
 }
 
@@ -115,12 +121,26 @@ static inline void rotate_row(int64_t D, acc *x, const acc *cosine, const acc *s
     }
 }
 
-/* weights (count) = scale times q by keys (D, room). */
+/* weights (count) = scale times q by keys (D, room). Four vectors at a time: one alone would wait for its own sum. */
 static void score(int64_t D, int64_t room, int64_t count, const acc *q, const real *keys, acc scale, acc *weights) {
-    for (int64_t j = 0; j < count; j += LANES) {
-        vec dots = {0};
-        for (int64_t i = 0; i < D; i++) dots += q[i] * load_vec(keys + i * room + j);
-        dots *= scale;
+    int64_t j = 0;
+    for (; j + 3 * LANES < count; j += 4 * LANES) {
+        vec dots[4] = {{0}, {0}, {0}, {0}};
+        for (int64_t i = 0; i < D; i++)
+            for (int c = 0; c < 4; c++) dots[c] += q[i] * load_vec(keys + i * room + j + c * LANES);
+        for (int c = 0; c < 4; c++) dots[c] *= scale;
+        int64_t left = count - j < 4 * LANES ? count - j : 4 * LANES;
+        memcpy(weights + j, dots, sizeof(acc) * (size_t)left);
+    }
+    for (; j < count; j += LANES) {
+        vec even = {0}, odd = {0};
+        int64_t i = 0;
+        for (; i + 2 <= D; i += 2) {
+            even += q[i] * load_vec(keys + i * room + j);
+            odd += q[i + 1] * load_vec(keys + (i + 1) * room + j);
+        }
+        if (i < D) even += q[i] * load_vec(keys + i * room + j);
+        vec dots = (even + odd) * scale;
         int64_t left = count - j < LANES ? count - j : LANES;
         memcpy(weights + j, &dots, sizeof(acc) * (size_t)left);
     }
@@ -129,13 +149,11 @@ static void score(int64_t D, int64_t room, int64_t count, const acc *q, const re
 /* The sum of values (room, padded D) by weights (count), of the vector of columns that begins at i. */
 static inline vec gather(int64_t D, int64_t count, const acc *weights, const real *values, int64_t i) {
     int64_t wide = padded(D), j = 0;
-    vec even = {0}, odd = {0};
-    for (; j + 2 <= count; j += 2) {
-        even += weights[j] * load_vec(values + j * wide + i);
-        odd += weights[j + 1] * load_vec(values + (j + 1) * wide + i);
-    }
-    if (j < count) even += weights[j] * load_vec(values + j * wide + i);
-    return even + odd;
+    vec sums[4] = {{0}, {0}, {0}, {0}};
+    for (; j + 4 <= count; j += 4)
+        for (int c = 0; c < 4; c++) sums[c] += weights[j + c] * load_vec(values + (j + c) * wide + i);
+    for (; j < count; j++) sums[0] += weights[j] * load_vec(values + j * wide + i);
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 /* Filled keys (D, room) and values (room, padded D) of a head. */
@@ -183,15 +201,21 @@ static inline Seen seen_by(const Decoder *m, const Cache *cache, int64_t layer, 
     return seen;
 }
 
-/* Rotate queries and keys of a row of qkv by `position`, and put its keys and values into slot `slot` of the row's cache. */
-static void append(const Decoder *m, const Cache *own, int64_t layer, int64_t row, int64_t slot, int64_t position, acc *qkv) {
+/* A token: it goes to slot `slot` of row `row` of its own cache, behind `before` tokens of row `origin` of the prompts' cache. */
+typedef struct {
+    int64_t id, row, slot, origin, before;
+} Token;
+
+/* Rotate queries and keys of a token's qkv by its position, and put its keys and values into its slot. */
+static void append(const Decoder *m, const Cache *own, int64_t layer, const Token *token, acc *qkv) {
     int64_t H = m->heads, K = m->kv_heads, D = m->head_width, room = own->room, wide = padded(D);
+    int64_t position = token->before + token->slot;
     const acc *cosine = m->cosine + position * (D / 2), *sine = m->sine + position * (D / 2);
     for (int64_t h = 0; m->cosine && h < H + K; h++) rotate_row(D, qkv + h * D, cosine, sine);
     for (int64_t h = 0; h < K; h++) {
         const acc *k = qkv + (H + h) * D, *v = qkv + (H + K + h) * D;
-        int64_t at = (layer * own->rows + row) * K + h;
-        real *key = own->keys + at * D * room + slot, *value = own->values + (at * room + slot) * wide;
+        int64_t at = (layer * own->rows + token->row) * K + h;
+        real *key = own->keys + at * D * room + token->slot, *value = own->values + (at * room + token->slot) * wide;
         for (int64_t i = 0; i < D; i++) {
             key[i * room] = store(k[i]);
             value[i] = store(v[i]);
@@ -199,63 +223,74 @@ static void append(const Decoder *m, const Cache *own, int64_t layer, int64_t ro
     }
 }
 
-/* logits (B, V) behind `tokens` (B). Row b continues prompt origins[b], of which prompt_lengths[b] tokens are in `prompts`, and has
- * `count` tokens in `own`; its new one goes there. scratch: B (3 d + (H + 2K) D + 3 f) numbers. */
-void decode_step(int threads, const Decoder *m, int64_t B, const int64_t *tokens, const int64_t *origins,
-                 const int64_t *prompt_lengths, int64_t count, const Cache *prompts, const Cache *own, acc *logits, acc *scratch) {
+/* Hidden units (n, f) of `wide` (n, f), or of gates and values (n, 2 f). */
+static void feed(const Decoder *m, int64_t n, const acc *wide, acc *hidden) {
+    int64_t f = m->inner, up = m->gated ? 2 * f : f;
+#pragma omp for
+    for (int64_t b = 0; b < n; b++) {
+        const acc *in = wide + b * up;
+        acc *out = hidden + b * f;
+        if (m->gated) {
+#pragma omp simd
+            for (int64_t i = 0; i < f; i++) out[i] = activate((int)m->kind, in[i]) * in[f + i];
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < f; i++) out[i] = activate((int)m->kind, in[i]);
+        }
+    }
+}
+
+/* Read `tokens` (N), a sequence's in order, and write the logits (W, V) behind those numbered `wanted` (W), rising. What nobody wants
+ * of the last layer is not computed. scratch: N (3 d + (H + 2K) D + 3 f) numbers. */
+void read_tokens(int threads, const Decoder *m, int64_t N, const Token *tokens, const Cache *prompts, const Cache *own, int64_t W,
+                 const int64_t *wanted, acc *logits, acc *scratch) {
     int64_t d = m->width, H = m->heads, K = m->kv_heads, D = m->head_width, f = m->inner, all = (H + 2 * K) * D;
-    int64_t up = m->gated ? 2 * f : f;
-    acc *x = scratch, *n = x + B * d, *mixed = n + B * d, *qkv = mixed + B * d, *wide = qkv + B * all, *hidden = wide + B * 2 * f;
+    acc *x = scratch, *n = x + N * d, *mixed = n + N * d, *qkv = mixed + N * d, *wide = qkv + N * all, *hidden = wide + N * 2 * f;
 #pragma omp parallel num_threads(threads)
     {
         acc weights[prompts->room + own->room];
 #pragma omp for
-        for (int64_t b = 0; b < B; b++) {
-            const acc *from = m->embedding + tokens[b] * d;
-            const acc *at = m->position ? m->position + (prompt_lengths[b] + count) * d : NULL;
+        for (int64_t b = 0; b < N; b++) {
+            const acc *from = m->embedding + tokens[b].id * d;
+            const acc *at = m->position ? m->position + (tokens[b].before + tokens[b].slot) * d : NULL;
             for (int64_t i = 0; i < d; i++) x[b * d + i] = from[i] + (at ? at[i] : 0);
         }
         for (int64_t layer = 0; layer < m->layers; layer++) {
             const real *const *matrix = m->matrices + 4 * layer;
+            int64_t chosen = layer < m->layers - 1 ? N : W;
 #pragma omp for
-            for (int64_t b = 0; b < B; b++)
+            for (int64_t b = 0; b < N; b++)
                 norm_row(d, x + b * d, m->norm_weights[2 * layer], m->norm_biases[2 * layer], m->epsilon, n + b * d);
-            product(B, d, all, matrix[0], n, qkv, 0);
+            product(N, d, all, matrix[0], n, qkv, 0);
 #pragma omp barrier
 #pragma omp for
-            for (int64_t b = 0; b < B; b++) append(m, own, layer, b, count, prompt_lengths[b] + count, qkv + b * all);
-#pragma omp for
-            for (int64_t at = 0; at < B * H; at++) {
-                int64_t b = at / H, h = at % H, kv = h / (H / K);
-                look(D, qkv + b * all + h * D, seen_by(m, prompts, layer, origins[b], kv, prompt_lengths[b]),
-                     seen_by(m, own, layer, b, kv, count + 1), m->slopes ? m->slopes[h] : 0, weights, mixed + b * d + h * D);
+            for (int64_t b = 0; b < N; b++) append(m, own, layer, tokens + b, qkv + b * all);
+            if (chosen < N) {
+#pragma omp single
+                for (int64_t w = 0; w < W; w++) memmove(x + w * d, x + wanted[w] * d, sizeof(acc) * (size_t)d);
             }
-            product(B, d, d, matrix[1], mixed, x, 1);
+#pragma omp for schedule(dynamic, 8)
+            for (int64_t at = 0; at < chosen * H; at++) {
+                int64_t b = chosen < N ? wanted[at / H] : at / H, h = at % H, kv = h / (H / K);
+                const Token *token = tokens + b;
+                look(D, qkv + b * all + h * D, seen_by(m, prompts, layer, token->origin, kv, token->before),
+                     seen_by(m, own, layer, token->row, kv, token->slot + 1), m->slopes ? m->slopes[h] : 0, weights, mixed + at * D);
+            }
+            product(chosen, d, d, matrix[1], mixed, x, 1);
 #pragma omp barrier
 #pragma omp for
-            for (int64_t b = 0; b < B; b++)
+            for (int64_t b = 0; b < chosen; b++)
                 norm_row(d, x + b * d, m->norm_weights[2 * layer + 1], m->norm_biases[2 * layer + 1], m->epsilon, n + b * d);
-            product(B, d, up, matrix[2], n, wide, 0);
+            product(chosen, d, m->gated ? 2 * f : f, matrix[2], n, wide, 0);
 #pragma omp barrier
-#pragma omp for
-            for (int64_t b = 0; b < B; b++) {
-                const acc *in = wide + b * up;
-                acc *out = hidden + b * f;
-                if (m->gated) {
-#pragma omp simd
-                    for (int64_t i = 0; i < f; i++) out[i] = activate((int)m->kind, in[i]) * in[f + i];
-                } else {
-#pragma omp simd
-                    for (int64_t i = 0; i < f; i++) out[i] = activate((int)m->kind, in[i]);
-                }
-            }
-            product(B, f, d, matrix[3], hidden, x, 1);
+            feed(m, chosen, wide, hidden);
+            product(chosen, f, d, matrix[3], hidden, x, 1);
 #pragma omp barrier
         }
 #pragma omp for
-        for (int64_t b = 0; b < B; b++)
+        for (int64_t b = 0; b < W; b++)
             norm_row(d, x + b * d, m->norm_weights[2 * m->layers], m->norm_biases[2 * m->layers], m->epsilon, n + b * d);
-        product(B, d, m->vocabulary, m->head, n, logits, 0);
+        product(W, d, m->vocabulary, m->head, n, logits, 0);
     }
 }
 

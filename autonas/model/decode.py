@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autonas.arch import ArchSpec
 from autonas.errors import RequestError
 from autonas.model.cache import KVCache
 from autonas.model.graphs import GraphSteps, row_bucket
 from autonas.model.memory import RowMemory, SharedMemory, StaticMemory, can_share
-from autonas.model.native_decode import MOST_BFLOAT16_ROWS, NativeDecoder, NativeSteps, begin_native, native_decoder
+from autonas.model.native_decode import MOST_BFLOAT16_ROWS, NativeDecoder, NativeSteps, doubt, native_decoder
 from autonas.model.plan import Plan
 from autonas.model.prompts import Tokens, batches, crop, read_prompts, window
 from autonas.model.sampling import GREEDY, Sampling
@@ -29,8 +30,6 @@ __all__ = ["PATHS", "Sampling", "StopRule", "generate", "make_cache", "stream"]
 
 # How often the host looks which rows have ended: on a device it waits for all that was asked of it.
 CHECK_STEPS = {"cpu": 4, "cuda": 16}
-# Fewer tokens of prompts are read sooner than the matrices are packed.
-PACKED_FROM_TOKENS = 512
 # Rows that have ended are left out when at most this share goes on: that copies the keys of the others once.
 COMPACT_BELOW = 0.75
 
@@ -70,13 +69,13 @@ def generate(
             f"and got {given}. Draw them, or set the temperature to 0."
         )
     cropped = [crop(model.spec, prompt, room, place) for place, prompt in enumerate(prompts)]
-    plan, decoder = _weights(model, cropped)
+    weights = _weights(model, cropped)
     completions: list[list[int]] = [[] for _ in prompts]
     for rows in batches(cropped, max_new_tokens):
         batch = [cropped[row] for row in rows]
         draws = None if uniforms is None or not sampling.draws else uniforms[rows]
         make_way()
-        steps = _begin(plan, decoder, batch, max_new_tokens, sampling, draws)
+        steps = _begin(weights, batch, max_new_tokens, sampling, draws)
         for row, tokens in zip(rows, _complete(steps, len(rows), max_new_tokens, stop, make_way), strict=True):
             completions[row] = tokens
     return completions
@@ -111,7 +110,7 @@ def _stream(
     longest = max(map(len, stop.sequences), default=1)
     # Entered for each step: between two of them the mode is the caller's.
     with torch.inference_mode():
-        steps = _begin(*_weights(model, [prompt]), [prompt], max_new_tokens, sampling, draws)
+        steps = _begin(_weights(model, [prompt]), [prompt], max_new_tokens, sampling, draws)
     while True:
         said.append(int(steps.made[len(said), 0]))
         kept = stop.kept(said, len(said) - 1)
@@ -126,18 +125,20 @@ def _stream(
             steps.step()
 
 
-def _weights(model: Transformer, prompts: Sequence[Tokens]) -> tuple[Plan, NativeDecoder | None]:
-    """The model's weights as prompts and as steps want them; packed for the former only where that pays."""
-    decoder = native_decoder(model)
-    steps_are_native = decoder is not None and (
-        model.embedding.weight.dtype == torch.float32 or len(prompts) <= MOST_BFLOAT16_ROWS
-    )
-    return Plan(model, pack=not steps_are_native or sum(map(len, set(prompts))) >= PACKED_FROM_TOKENS), decoder
+def _weights(model: Transformer, prompts: Sequence[Tokens]) -> Plan | NativeDecoder:
+    """The model's weights as its fastest path here wants them, which is believed only after a look."""
+    many = model.embedding.weight.dtype == torch.bfloat16 and len(prompts) > MOST_BFLOAT16_ROWS
+    decoder = None if many or not prompts else native_decoder(model)
+    if decoder is not None:
+        reason = doubt(decoder, Plan(model, pack=False), max(prompts, key=len))
+        if not reason:
+            return decoder
+        PATHS.reasons[reason] += 1
+    return Plan(model)
 
 
 def _begin(
-    plan: Plan,
-    decoder: NativeDecoder | None,
+    weights: Plan | NativeDecoder,
     prompts: Sequence[Tokens],
     max_new_tokens: int,
     sampling: Sampling,
@@ -145,23 +146,22 @@ def _begin(
 ) -> PlainSteps | StaticSteps | NativeSteps:
     """The prompts read and a first token chosen; equal prompts stand side by side."""
     distinct = list(dict.fromkeys(prompts))
-    cache, logits = read_prompts(plan, distinct)
     place = {prompt: row for row, prompt in enumerate(distinct)}
     rows = [place[prompt] for prompt in prompts]
+    if isinstance(weights, NativeDecoder):
+        choice = _choice(weights.spec, torch.device("cpu"), prompts, sampling, uniforms)
+        return NativeSteps(weights, distinct, rows, choice, max_new_tokens)
+    plan = weights
+    cache, logits = read_prompts(plan, distinct)
     if plan.device.type == "cuda":
         rows += [0] * (row_bucket(len(rows)) - len(rows))
     index = torch.tensor(rows, device=plan.device)
-    choice = _choice(plan, [distinct[row] for row in rows], sampling, uniforms)
+    choice = _choice(plan.spec, plan.device, [distinct[row] for row in rows], sampling, uniforms)
     repeats = len(rows) // len(distinct)
     first = logits[index]  # (B, V)
     if plan.device.type == "cuda":
         memory = StaticMemory(cache, rows, max_new_tokens, plan.slopes)
         return GraphSteps(plan, memory, choice, first, max_new_tokens)
-    if decoder is not None:
-        last = torch.tensor([distinct[row][-1] for row in rows])
-        native = begin_native(decoder, cache, rows, last, choice, first, max_new_tokens)
-        if native is not None:
-            return native
     if cache.keys.dtype == torch.bfloat16:
         # Attention of single queries is six times slower on a CPU in bfloat16 (torch 2.13): keys and values are widened.
         cache = cache.to(torch.float32)
@@ -171,18 +171,20 @@ def _begin(
     return PlainSteps(plan, RowMemory(cache, rows, max_new_tokens, plan.slopes), choice, first, max_new_tokens)
 
 
-def _choice(plan: Plan, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None) -> Choice:
+def _choice(
+    spec: ArchSpec, device: torch.device, prompts: Sequence[Tokens], sampling: Sampling, uniforms: np.ndarray | None
+) -> Choice:
     draws: Tensor | None = None
     if uniforms is not None:
         padded = np.zeros((uniforms.shape[1], len(prompts)))
         padded[:, : len(uniforms)] = uniforms.T
-        draws = torch.from_numpy(padded).to(plan.device)  # (N, B)
+        draws = torch.from_numpy(padded).to(device)  # (N, B)
     seen: Tensor | None = None
     if sampling.penalises:
-        seen = torch.zeros(len(prompts), plan.spec.vocab_size, dtype=torch.bool)
+        seen = torch.zeros(len(prompts), spec.vocab_size, dtype=torch.bool)
         for row, prompt in enumerate(prompts):
             seen[row, list(prompt)] = True
-        seen = seen.to(plan.device)
+        seen = seen.to(device)
     return Choice(sampling=sampling, uniforms=draws, seen=seen)
 
 

@@ -1,9 +1,9 @@
-"""One token for every row by a single call of our own kernels, products included (autonas/kernels/decode.c).
+"""Prompts and new tokens read by our own kernels, a pass in a single call, products included (autonas/kernels/decode.c).
 
-A step of a small model by torch's calls is mostly the calls. Before a batch is decoded this way, its prompts' last tokens are
-read once more and their logits compared with those of the plain pass: what is wrong is not used, and steps.PATHS says why.
+A step of a small model by torch's calls is mostly the calls. Before a model is used this way, part of a prompt is read both by
+the kernels and by the plain pass, and their logits are compared: what is wrong is not used, and steps.PATHS says why.
 
-Shapes: B rows, N new tokens, L layers, K key-value heads, D width of a head, V vocabulary.
+Shapes: G prompts, B rows, N new tokens, L layers, K key-value heads, D width of a head, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from autonas.kernels import Cache, Decoder, Kernels, find_kernels
 from autonas.model.blocks import NORM_EPSILON
-from autonas.model.cache import KVCache
+from autonas.model.plan import Plan
+from autonas.model.prompts import Tokens, common_beginning, read_prompts
 from autonas.model.steps import PATHS, Choice
 from autonas.model.transformer import Transformer
 
@@ -28,6 +29,9 @@ MOST_BFLOAT16_ROWS: Final = 16
 TOLERANCES: Final = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 MOST_KEPT: Final = 256  # of top-k: they are kept sorted, one by one
 LANES: Final = 16  # numbers of a vector: room and rows of values are filled up to it
+PROOF_TOKENS: Final = 16
+# Tokens go through the model in parts, whose numbers stay in the processor's caches.
+PART_TOKENS: Final = 256
 
 
 class NativeDecoder:
@@ -35,7 +39,7 @@ class NativeDecoder:
 
     def __init__(self, model: Transformer, kernels: Kernels) -> None:
         spec = model.spec
-        self.spec, self.kernels = spec, kernels
+        self.spec, self.kernels, self.dtype = spec, kernels, model.embedding.weight.dtype
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
         self._kept: list[object] = []  # what the record below points to
         sites = [f"blocks.{layer}.{part}_norm" for layer in range(spec.layers) for part in ("attention", "feed_forward")]
@@ -66,6 +70,14 @@ class NativeDecoder:
             norm_biases=self._list([self._wide(weights.get(f"{site}.bias")) for site in sites]),
         )
 
+    @property
+    def address(self) -> int:
+        return ctypes.addressof(self.record)
+
+    def cache(self, rows: int, tokens: int) -> NativeCache:
+        spec = self.spec
+        return NativeCache(spec.layers, rows, spec.kv_heads, spec.head_width, tokens, self.dtype)
+
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor)
         return tensor.data_ptr()
@@ -77,7 +89,7 @@ class NativeDecoder:
     def _pack(self, matrix: Tensor) -> int:
         outputs, inputs = matrix.shape
         panels = torch.empty(-(-outputs // (4 * LANES)) * 4 * LANES * inputs, dtype=matrix.dtype)
-        self.kernels.pack(1, inputs, outputs, matrix.contiguous().data_ptr(), panels.data_ptr())
+        self.kernels.pack(torch.get_num_threads(), inputs, outputs, matrix.contiguous().data_ptr(), panels.data_ptr())
         return self._keep(panels)
 
     def _list(self, addresses: Sequence[int | None]) -> int:
@@ -86,49 +98,88 @@ class NativeDecoder:
         return ctypes.addressof(array)
 
 
+class NativeReader:
+    """Reads tokens behind caches; keeps the memory that this takes."""
+
+    def __init__(self, decoder: NativeDecoder) -> None:
+        self.decoder = decoder
+        spec = decoder.spec
+        self._each = 3 * spec.width + (spec.heads + 2 * spec.kv_heads) * spec.head_width + 3 * spec.ffn_width
+        self._scratch = torch.empty(0)
+
+    def __call__(self, tokens: Tensor, prompts: NativeCache, own: NativeCache, wanted: Tensor, logits: Tensor) -> None:
+        """Read `tokens` (N, 5), as decode.c's Token; write the logits behind those numbered `wanted` (W, rising), (W, V)."""
+        count = tokens.shape[0]
+        if self._scratch.shape[0] < count * self._each:
+            self._scratch = torch.empty(count * self._each)
+        self.decoder.kernels.read_tokens(
+            torch.get_num_threads(),
+            self.decoder.address,
+            count,
+            tokens.data_ptr(),
+            prompts.address,
+            own.address,
+            wanted.shape[0],
+            wanted.data_ptr(),
+            logits.data_ptr(),
+            self._scratch.data_ptr(),
+        )
+
+    def prompts(self, prompts: Sequence[Tokens]) -> tuple[NativeCache, Tensor]:
+        """The keys and values of `prompts`, and the logits (G, V) of the token after each."""
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        cache = self.decoder.cache(len(prompts), int(lengths.max()))
+        shared = common_beginning(prompts)
+        if shared:
+            beginning = self.decoder.cache(1, shared)
+            self._read(placed([prompts[0][:shared]], 0), beginning, torch.empty(0, dtype=torch.int64))
+            cache.begin_with(beginning, shared)
+        tokens = placed([prompt[shared:] for prompt in prompts], shared)
+        return cache, self._read(tokens, cache, torch.cumsum(lengths - shared, 0) - 1)
+
+    def _read(self, tokens: Tensor, cache: NativeCache, wanted: Tensor) -> Tensor:
+        logits, told = torch.empty(len(wanted), self.decoder.spec.vocab_size), 0
+        for first in range(0, len(tokens), PART_TOKENS):
+            part = tokens[first : first + PART_TOKENS]
+            here = wanted[(wanted >= first) & (wanted < first + len(part))] - first
+            self(part, cache, cache, here, logits[told : told + len(here)])
+            told += len(here)
+        return logits
+
+
+def placed(sequences: Sequence[Tokens], slot: int) -> Tensor:
+    """Tokens (N, 5) as decode.c wants them: sequence i goes to row i of its cache, from `slot` on, and continues nothing."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    rows = torch.repeat_interleave(torch.arange(len(sequences)), lengths)
+    places = torch.zeros(len(rows), 5, dtype=torch.int64)
+    places[:, 0] = torch.tensor([token for sequence in sequences for token in sequence])
+    places[:, 1] = rows
+    places[:, 2] = torch.arange(len(rows)) - (torch.cumsum(lengths, 0) - lengths)[rows] + slot
+    return places
+
+
 class NativeSteps:
     """As steps.PlainSteps: rows of the same prompt share its keys and values."""
 
-    def __init__(
-        self, decoder: NativeDecoder, prompts: KVCache, rows: Sequence[int], choice: Choice, first: Tensor, num_new: int
-    ) -> None:
-        """Row i continues prompt `rows[i]`; `first` (B, V) are the logits after the prompts."""
+    def __init__(self, decoder: NativeDecoder, prompts: Sequence[Tokens], rows: Sequence[int], choice: Choice, num_new: int):
+        """Row i continues prompt `rows[i]`."""
         self._decoder, self._choice = decoder, choice
-        layers, batch, heads, _, width = prompts.keys.shape
-        used = prompts.longest
-        self._prompts = _Cache(layers, batch, heads, width, used, prompts.keys.dtype)
-        self._prompts.keys[..., :used] = prompts.keys[:, :, :, :used].transpose(-1, -2)
-        self._prompts.values[..., :used, :width] = prompts.values[:, :, :, :used]
-        self._own = _Cache(layers, len(rows), heads, width, num_new, prompts.keys.dtype)
-        self._origins = torch.tensor(rows)
-        self._lengths = prompts.lengths[self._origins]  # of the prompts
+        self._reader = NativeReader(decoder)
+        self._prompts, first = self._reader.prompts(prompts)
+        self._own = decoder.cache(len(rows), num_new)
+        self._tokens = torch.zeros(len(rows), 5, dtype=torch.int64)
+        self._tokens[:, 3] = torch.tensor(rows)
+        self._tokens[:, 4] = torch.tensor([len(prompts[row]) for row in rows])
         self.made = torch.empty(num_new, len(rows), dtype=torch.int64)
-        self._allocate()
-        self.logits.copy_(first)
+        self._number()
+        self.logits = first[self._tokens[:, 3]]  # of the tokens chosen last
         self.made[0] = self._choose(0)
         self.count = 1
 
-    def _allocate(self) -> None:
-        spec, rows = self._decoder.spec, self.made.shape[1]
-        each = 3 * spec.width + (spec.heads + 2 * spec.kv_heads) * spec.head_width + 3 * spec.ffn_width
-        self._scratch = torch.empty(rows * each)
-        self.logits = torch.empty(rows, spec.vocab_size)  # of the tokens chosen last
-
-    def _read(self, tokens: Tensor, lengths: Tensor, count: int) -> None:
-        """Logits behind `tokens` (B), each behind `lengths` (B) tokens of its prompt and `count` of its own."""
-        self._decoder.kernels.decode_step(
-            torch.get_num_threads(),
-            ctypes.addressof(self._decoder.record),
-            len(tokens),
-            tokens.data_ptr(),
-            self._origins.data_ptr(),
-            lengths.data_ptr(),
-            count,
-            self._prompts.address,
-            self._own.address,
-            self.logits.data_ptr(),
-            self._scratch.data_ptr(),
-        )
+    def _number(self) -> None:
+        self._all = torch.arange(len(self._tokens))
+        self._tokens[:, 1] = self._all
+        self._ids, self._slots = self._tokens[:, 0], self._tokens[:, 2]
 
     def _choose(self, step: int) -> Tensor:
         sampling, uniforms = self._choice.sampling, self._choice.uniforms
@@ -148,17 +199,10 @@ class NativeSteps:
         )
         return tokens
 
-    def doubt(self, last: Tensor, first: Tensor) -> str:
-        """Why these steps must not be used: reads the prompts' `last` tokens (B) again, whose logits are `first`."""
-        self._read(last, self._lengths - 1, 0)
-        expected = first.float()
-        allowed = TOLERANCES[first.dtype] * max(1.0, float(expected.abs().max()))
-        off = float((self.logits - expected).abs().max())
-        # Written so that a NaN fails.
-        return "" if off <= allowed else f"native logits differ by {off:.2g}"
-
     def step(self) -> None:
-        self._read(self.made[self.count - 1], self._lengths, self.count - 1)
+        self._ids.copy_(self.made[self.count - 1])
+        self._reader(self._tokens, self._prompts, self._own, self._all, self.logits)
+        self._slots.add_(1)
         self.made[self.count] = self._choose(self.count)
         self.count += 1
         PATHS.steps["native"] += 1
@@ -171,20 +215,21 @@ class NativeSteps:
         """Go on with `rows` only."""
         index = torch.tensor(rows)
         self._own = self._own.select(index)
-        self._origins, self._lengths = self._origins[index], self._lengths[index]
+        self._tokens = self._tokens[index]
+        self._number()
+        self.logits = self.logits[index]
         self._choice.select(index)
         self.made = self.made[:, index].contiguous()
-        self._allocate()
 
 
-class _Cache:
+class NativeCache:
     """Keys (L, B, K, D, room) and values (L, B, K, room, D in whole vectors), and their record for the kernels."""
 
     def __init__(self, layers: int, rows: int, heads: int, width: int, tokens: int, dtype: torch.dtype) -> None:
         room = -(-tokens // LANES) * LANES
-        # Zeros and not garbage: what fills a vector up meets a weight of 0.
-        self.keys = torch.zeros(layers, rows, heads, width, room, dtype=dtype)
-        self.values = torch.zeros(layers, rows, heads, room, -(-width // LANES) * LANES, dtype=dtype)
+        # What fills a vector up is read, but nothing comes of it.
+        self.keys = torch.empty(layers, rows, heads, width, room, dtype=dtype)
+        self.values = torch.empty(layers, rows, heads, room, -(-width // LANES) * LANES, dtype=dtype)
         self._describe()
 
     def _describe(self) -> None:
@@ -192,9 +237,14 @@ class _Cache:
         self._record = Cache(rows=rows, room=room, keys=self.keys.data_ptr(), values=self.values.data_ptr())
         self.address = ctypes.addressof(self._record)
 
-    def select(self, index: Tensor) -> _Cache:
+    def begin_with(self, one: NativeCache, tokens: int) -> None:
+        """Every row begins with these tokens of the only row of `one`."""
+        self.keys[..., :tokens] = one.keys[..., :tokens]
+        self.values[..., :tokens, :] = one.values[..., :tokens, :]
+
+    def select(self, index: Tensor) -> NativeCache:
         """A copy of these rows."""
-        chosen = _Cache.__new__(_Cache)
+        chosen = NativeCache.__new__(NativeCache)
         chosen.keys, chosen.values = self.keys.index_select(1, index), self.values.index_select(1, index)
         chosen._describe()
         return chosen
@@ -212,15 +262,18 @@ def native_decoder(model: Transformer) -> NativeDecoder | None:
     return NativeDecoder(model, kernels)
 
 
-def begin_native(
-    decoder: NativeDecoder, prompts: KVCache, rows: Sequence[int], last: Tensor, choice: Choice, first: Tensor, num_new: int
-) -> NativeSteps | None:
-    """Steps that go on from `prompts`, if they agree with the plain pass on the prompts' `last` tokens (B)."""
-    if first.dtype == torch.bfloat16 and len(rows) > MOST_BFLOAT16_ROWS:
-        return None
-    steps = NativeSteps(decoder, prompts, rows, choice, first, num_new)
-    reason = steps.doubt(last, first)
-    if reason:
-        PATHS.reasons[reason] += 1
-        return None
-    return steps
+def doubt(decoder: NativeDecoder, plan: Plan, prompt: Tokens) -> str:
+    """Why the kernels must not be used: they read what the plain pass reads, half of it as a prompt and half as new tokens."""
+    known, told = prompt[: PROOF_TOKENS // 2], prompt[PROOF_TOKENS // 2 : PROOF_TOKENS]
+    reader = NativeReader(decoder)
+    cache, logits = reader.prompts([known])
+    if told:
+        tokens = placed([told], 0)
+        tokens[:, 4] = len(known)
+        last = torch.tensor([len(told) - 1])
+        reader(tokens, cache, decoder.cache(1, len(told)), last, logits)
+    _, expected = read_prompts(plan, [known + told])
+    allowed = TOLERANCES[expected.dtype] * max(1.0, float(expected.abs().max()))
+    off = float((logits - expected.float()).abs().max())
+    # Written so that a NaN fails.
+    return "" if off <= allowed else f"native logits differ by {off:.2g}"

@@ -23,6 +23,7 @@ from autonas.trial import TrainingSettings
 
 _LEAST_STEPS = 3  # timed at a batch size, after one that is not
 _RATE = 1e-5  # nothing is learnt, and nothing may diverge
+_ENDLESS = 10**15  # tokens of a cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def measure_speed(
     spec = dataclasses.replace(spec, learning_rate=_RATE, batch_tokens=None)
     model = build_model(spec, 0, device)
     tokens = np.random.default_rng(0).integers(spec.vocab_size, size=2 * whole * context + 1, dtype=np.uint32)
-    state = new_state(model, Windows(tokens, context, 0), settings, seed=0)
+    state = new_state(model, Windows(tokens, context, 0), settings, seed=0, total_tokens=_ENDLESS)
     one, steps_of_one = _seconds_per_step(state, 1, 0.2 * seconds)
     # What is left pays for one step that is not timed and the fewest that are; a larger step is at most in proportion.
     most = int(0.8 * seconds / ((_LEAST_STEPS + 1) * one))

@@ -49,8 +49,10 @@ def test_a_step_is_what_a_machine_of_a_straight_line_takes(
     assert machine.now < 4.0 + last + 12 * (fixed + each), "the time allowed, a last step, and a few steps of one window"
 
 
-def test_whole_steps_are_timed_where_they_fit() -> None:
-    found = measure_speed(SPEC, TrainingSettings(batch_tokens=64), device=CPU, threads=1, seconds=0.5)
+@pytest.mark.parametrize("schedule", ["wsd", "cosine"])
+def test_whole_steps_are_timed_where_they_fit(schedule: str) -> None:
+    settings = TrainingSettings(batch_tokens=64, schedule=schedule)
+    found = measure_speed(SPEC, settings, device=CPU, threads=1, seconds=0.5)
     assert found.timed_tokens == found.step_tokens
     assert found.timed_steps >= 3
     assert found.seconds_per_token == pytest.approx(found.seconds_per_step / 64)
