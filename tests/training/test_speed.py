@@ -51,7 +51,7 @@ def test_a_step_is_what_a_machine_of_a_straight_line_takes(
 
 @pytest.mark.parametrize("schedule", ["wsd", "cosine"])
 def test_whole_steps_are_timed_where_they_fit(schedule: str) -> None:
-    settings = TrainingSettings(batch_tokens=64, schedule=schedule)
+    settings = TrainingSettings(batch_tokens=64, schedule=schedule)  # type: ignore[arg-type]
     found = measure_speed(SPEC, settings, device=CPU, threads=1, seconds=0.5)
     assert found.timed_tokens == found.step_tokens
     assert found.timed_steps >= 3
