@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from autonas.data.dataset import Dataset
 from autonas.evaluation.intervals import t_quantile
-from autonas.evaluation.native_loss import evaluation_kernels, native_nats
+from autonas.evaluation.native_loss import FEWEST_TOKENS, evaluation_kernels, native_nats
 from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import DocumentLosses, EvaluationSettings, Score
@@ -52,7 +52,7 @@ def evaluate_loss(
 def _nats(model: Transformer, scored: ScoredTokens, make_way: Callable[[], object]) -> tuple[NDArray[np.float64], str]:
     """Nats of each document by the fastest pass that is right, and how, where that is not the plain one."""
     kernels = evaluation_kernels(model)
-    if kernels is None:
+    if kernels is None or len(scored.targets) < FEWEST_TOKENS:
         return document_nats(model, scored, make_way), ""
     found, how = native_nats(model, kernels, scored, make_way)
     if found is None:

@@ -24,6 +24,7 @@ from autonas.model.transformer import Transformer
 LARGEST_BIAS: Final = 0.002  # nats per token, of the mean over the compared windows
 LARGEST_ERROR: Final = 0.03  # the same, of the mean size of the tokens' differences: what a pass that is wrong would not meet
 _COMPARED_TOKENS: Final = 1024  # at least so many, in at least 4 windows: of fewer, rounding would look like a bias
+FEWEST_TOKENS: Final = 2 * _COMPARED_TOKENS  # of which a fast pass saves anything
 _BUCKET: Final = 64  # windows are padded to a multiple of so many tokens
 
 
