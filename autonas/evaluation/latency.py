@@ -39,7 +39,7 @@ from autonas.model.cache import KVCache
 from autonas.model.transformer import Transformer, build_model
 from autonas.trial import LatencySettings, Score
 
-PROTOCOL_VERSION: Final = "2"
+PROTOCOL_VERSION: Final = "3"
 _PREFILL_TOKENS: Final = 256
 _SHORT_PREFILL_TOKENS: Final = 64
 _GLANCE_TOKENS: Final = 10

@@ -1,12 +1,12 @@
 """Timing one thing against a reference, block by block, on a machine that has other things to do.
 
 The candidate and the reference run in short blocks in turn (A B, B A, A B, …), so that what slows one slows the other, and the
-result is a ratio. At least 20 warm-ups and 15 blocks; the value is the median of the block ratios times the reference's own
-time; an attempt is rejected and repeated when it was noisy. What is timed, and on which device, is in latency.py.
+result is a ratio: of the times that each has in its quickest tenth of blocks, as noise only ever adds. At least 20 warm-ups and
+15 blocks; an attempt is rejected and repeated when it was noisy. What is timed, and on which device, is in latency.py.
 
-A shared processor falls to half its speed for spells of .2 to 7 s, and then what waits for the host slows more than what
-computes: a ratio of that time is another one. So of rejected attempts those blocks are used that stand beside a reference at
-its own known speed, before, at and after them. The choice looks at the reference alone, and favours no quick candidate's block.
+A shared processor falls to half its speed for spells of 10 ms to 7 s, and then what waits for the host slows more than what
+computes: a ratio of that time is another one. So after a noisy attempt all attempts count together, and are enough once
+the reference had its own known speed in so many blocks: then the candidate's quickest tenth is of such moments, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from autonas.trial import Score
 
-_FEW_BLOCKS = 5  # whose median still says more than all of a noisy attempt
+_TENTH = 10  # percentile
+_RESAMPLES = 400
 
 # Runs the timed thing so many times over and returns the seconds that took, until the device has really finished.
 Timed = Callable[[int], float]
@@ -41,9 +42,9 @@ class Protocol:
     max_drift: float = 0.03
     max_others: float = 0.25  # share of this process's cores that other processes may use
     repeats: int = 3
-    least_blocks: int = 15
-    search_s: float = 1.2  # how long quiet blocks are looked for, beyond the repeats
+    quick_blocks: int = 40  # of the reference at its own speed, in noisy attempts that are enough together
     quick_share: float = 0.05  # how far from its known time a reference is still at its own speed
+    search_s: float = 2.5  # how long for, beyond the repeats
     watch_s: float = 6.0  # how long the reference's own time is looked for on a machine that is never quiet
 
 
@@ -63,7 +64,8 @@ class Blocks:
 
     @property
     def ratio(self) -> float:
-        return float(np.median(self.ratios))
+        """That of the candidate's quickest tenth to the reference's."""
+        return float(np.percentile(self.candidate, _TENTH) / np.percentile(self.reference, _TENTH))
 
     @property
     def spread(self) -> float:
@@ -130,20 +132,18 @@ def reference_off(note: str) -> float | None:
     return float(found[1]) / 100 if found else None
 
 
-def quiet_blocks(attempts: Sequence[Blocks], protocol: Protocol, reference_s: float) -> Blocks | None:
-    """The blocks of all attempts that stand beside a reference at its known speed; None without any."""
-    candidate, reference, calls = [], [], max(blocks.calls for blocks in attempts)
-    for blocks in attempts:
-        quick = np.abs(np.array(blocks.reference) / reference_s - 1) <= protocol.quick_share
-        # A block's neighbours tell of spells that begin or end within it.
-        beside = quick & np.append(quick[1:], True) & np.insert(quick[:-1], 0, True)
-        candidate += [blocks.candidate[place] for place in np.flatnonzero(beside)]
-        reference += [blocks.reference[place] for place in np.flatnonzero(beside)]
-    return Blocks(candidate=tuple(candidate), reference=tuple(reference), calls=calls) if candidate else None
+def together(attempts: Sequence[Blocks]) -> Blocks:
+    """The blocks of all attempts as one."""
+    return Blocks(
+        candidate=tuple(second for blocks in attempts for second in blocks.candidate),
+        reference=tuple(second for blocks in attempts for second in blocks.reference),
+        calls=max(blocks.calls for blocks in attempts),
+    )
 
 
-def _enough(blocks: Blocks | None, protocol: Protocol) -> bool:
-    return blocks is not None and len(blocks.ratios) >= protocol.least_blocks and blocks.spread <= protocol.max_spread
+def num_quick(blocks: Blocks, protocol: Protocol, reference_s: float) -> int:
+    """In how many blocks the reference had its own known speed."""
+    return int((np.abs(np.array(blocks.reference) / reference_s - 1) <= protocol.quick_share).sum())
 
 
 def attempt_until_quiet(
@@ -152,7 +152,7 @@ def attempt_until_quiet(
     reference_s: float | None,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[list[Blocks], tuple[str, ...]]:
-    """All attempts made, and the last one's complaints: none when it was quiet, or when there are quiet blocks enough.
+    """All attempts made, and the last one's complaints: none when it was quiet, or when all together are enough.
 
     At most `protocol.repeats` repeats, or as many as `protocol.search_s` has room for.
     """
@@ -161,7 +161,8 @@ def attempt_until_quiet(
     while True:
         attempts.append(attempt())
         found = complaints(attempts[-1], protocol, reference_s)
-        if not found or (reference_s is not None and _enough(quiet_blocks(attempts, protocol, reference_s), protocol)):
+        enough = reference_s is not None and num_quick(together(attempts), protocol, reference_s) >= protocol.quick_blocks
+        if not found or enough:
             return attempts, ()
         if len(attempts) > protocol.repeats and (reference_s is None or clock() - begun >= protocol.search_s):
             return attempts, found
@@ -191,37 +192,30 @@ def own_time(attempt: Callable[[], Blocks], protocol: Protocol, clock: Callable[
 def latency_score(
     attempts: Sequence[Blocks], found: tuple[str, ...], reference_s: float, unit: str, protocol: Protocol | None = None
 ) -> Score:
-    """The score in milliseconds: median ratio × the reference's time.
+    """The score in milliseconds: ratio x the reference's time, of the last attempt when that was quiet, else of all together.
 
-    It is that of the last attempt when that was quiet, else of the quiet blocks of all. The interval is that of a median
-    from order statistics (binomial, 95 %: David & Nagaraja, Order Statistics, 7.1). When there was no quiet, the value is
-    that of the few blocks beside a quick reference, or without them that of the attempt whose reference was nearest to its
-    known time, and the interval spans all attempts' intervals and quartiles, and the ratio of the quickest blocks, as noise
-    only ever adds. It does not hold the error of the reference's own time, which is common to all architectures.
+    The interval is a bootstrap's over pairs of blocks, 95 %; of several attempts it also holds the ratios of both halves. When
+    there was no quiet, it holds those of all attempts, the quartiles of all blocks and the ratio of the two quickest. It does
+    not hold the error of the reference's own time, which is common to all architectures.
     """
     protocol = protocol or Protocol()
-    whole = sum(len(blocks.ratios) for blocks in attempts)
-    chosen = quiet_blocks(attempts, protocol, reference_s) if complaints(attempts[-1], protocol, reference_s) else None
-    if chosen is not None and found and len(chosen.ratios) < _FEW_BLOCKS:
-        chosen = None
-    if chosen is None and found:
-        best = min(attempts, key=lambda blocks: (abs(blocks.reference_s / reference_s - 1), blocks.spread))
-    else:
-        best = chosen or attempts[-1]
-    bounds = [median_interval(best.ratios)]
+    quiet = not complaints(attempts[-1], protocol, reference_s)
+    best = attempts[-1] if quiet else together(attempts)
+    bounds = [ratio_interval(best)]
+    if not quiet:
+        half = max(len(attempts) // 2, 1)
+        bounds += [(part.ratio, part.ratio) for part in (together(attempts[:half]), together(attempts[-half:]))]
     if found:
-        bounds += [median_interval(blocks.ratios) for blocks in attempts]
-        pooled = np.concatenate([blocks.ratios for blocks in attempts])
-        bounds.append((float(np.percentile(pooled, 25)), float(np.percentile(pooled, 75))))
-        quickest = min(min(b.candidate) for b in attempts) / min(min(b.reference) for b in attempts)
-        bounds.append((quickest, quickest))
+        bounds += [(blocks.ratio, blocks.ratio) for blocks in attempts]
+        bounds.append((float(np.percentile(best.ratios, 25)), float(np.percentile(best.ratios, 75))))
+        bounds.append((min(best.candidate) / min(best.reference),) * 2)
     scale = reference_s * 1000
     note = (
         f"{best.ratio:.4g} x reference of {scale:.4g} ms; IQR {best.spread:.1%}, "
         f"p95 {float(np.percentile(best.ratios, 95)) * scale:.4g} ms, {len(best.ratios)} blocks of {best.calls}"
     )
-    if chosen is not None:
-        note += f", those of {whole} beside a reference at its known speed"
+    if not quiet:
+        note += f", {num_quick(best, protocol, reference_s)} of them beside a reference at its known speed"
     if found:
         note += f"; noisy after {len(attempts) - 1} repeats: {', '.join(found)}"
     return Score(
@@ -234,15 +228,12 @@ def latency_score(
     )
 
 
-def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The narrowest symmetric pair of order statistics that holds the median with at least 95 %; the extremes for n < 6."""
-    ordered, n = np.sort(values), len(values)
-    tail, skipped = 0.0, 0  # P(Binomial(n, 1/2) < skipped)
-    while skipped < n // 2 and tail + math.comb(n, skipped) / 2**n <= 0.025:
-        tail += math.comb(n, skipped) / 2**n
-        skipped += 1
-    skipped = max(skipped, 1)
-    return float(ordered[skipped - 1]), float(ordered[n - skipped])
+def ratio_interval(blocks: Blocks) -> tuple[float, float]:
+    """95 % of the ratios of as many pairs of blocks drawn again and again; the same for the same blocks."""
+    drawn = np.random.default_rng(0).integers(len(blocks.ratios), size=(_RESAMPLES, len(blocks.ratios)))
+    tenths = [np.percentile(np.array(seconds)[drawn], _TENTH, axis=1) for seconds in (blocks.candidate, blocks.reference)]
+    low, high = np.percentile(tenths[0] / tenths[1], (2.5, 97.5))
+    return min(float(low), blocks.ratio), max(float(high), blocks.ratio)
 
 
 class OthersOnCpu:

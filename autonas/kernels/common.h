@@ -76,6 +76,24 @@ static inline acc activate(int kind, acc x) {
     return x / (1 + exponential(-x));
 }
 
+/* Of a row of d numbers: the mean, which is 0 where the norm does not centre, and 1 / deviation. */
+typedef struct {
+    acc mean, inverse;
+} Statistics;
+
+static inline Statistics statistics(int64_t d, const acc *x, int centres, double epsilon) {
+    acc mean = 0, square = 0;
+    if (centres) {
+#pragma omp simd reduction(+ : mean)
+        for (int64_t i = 0; i < d; i++) mean += x[i];
+        mean /= (acc)d;
+    }
+#pragma omp simd reduction(+ : square)
+    for (int64_t i = 0; i < d; i++) square += (x[i] - mean) * (x[i] - mean);
+    Statistics found = {mean, (acc)(1.0 / sqrt((double)square / (double)d + epsilon))};
+    return found;
+}
+
 /* 32 random bits of an element: the finaliser of MurmurHash3, once with each key. */
 static inline uint32_t random_bits(uint32_t index, uint32_t key0, uint32_t key1) {
     uint32_t h = index + key0;

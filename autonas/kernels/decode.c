@@ -20,15 +20,8 @@ typedef struct {
 } Decoder;
 
 static void norm_row(int64_t d, const acc *x, const acc *weight, const acc *bias, double epsilon, acc *y) {
-    acc mean = 0, square = 0;
-    if (bias) {
-#pragma omp simd reduction(+ : mean)
-        for (int64_t i = 0; i < d; i++) mean += x[i];
-        mean /= (acc)d;
-    }
-#pragma omp simd reduction(+ : square)
-    for (int64_t i = 0; i < d; i++) square += (x[i] - mean) * (x[i] - mean);
-    acc inverse = (acc)(1.0 / sqrt((double)square / (double)d + epsilon));
+    Statistics row = statistics(d, x, bias != NULL, epsilon);
+    acc mean = row.mean, inverse = row.inverse;
     if (bias) {
 #pragma omp simd
         for (int64_t i = 0; i < d; i++) y[i] = (x[i] - mean) * inverse * weight[i] + bias[i];

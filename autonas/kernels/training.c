@@ -70,15 +70,8 @@ void add_norm(int threads, int64_t N, int64_t d, const acc *x, const real *h, ac
                 }
                 in = out;
             }
-            acc mean = 0, square = 0;
-            if (bias) {
-#pragma omp simd reduction(+ : mean)
-                for (int64_t i = 0; i < d; i++) mean += in[i];
-                mean /= (acc)d;
-            }
-#pragma omp simd reduction(+ : square)
-            for (int64_t i = 0; i < d; i++) square += (in[i] - mean) * (in[i] - mean);
-            acc inverse = (acc)(1.0 / sqrt((double)square / (double)d + epsilon));
+            Statistics row_statistics = statistics(d, in, bias != NULL, epsilon);
+            acc mean = row_statistics.mean, inverse = row_statistics.inverse;
             real *to = n + row * d;
             if (bias) {
 #pragma omp simd

@@ -22,7 +22,7 @@ from torch import Tensor
 from autonas.arch import ArchSpec
 from autonas.kernels import Dropout, Kernels
 from autonas.model.blocks import NORM_EPSILON
-from autonas.model.transformer import Transformer
+from autonas.model.transformer import Transformer, head_name, norm_names
 
 # By bits: the format of the products, and that of everything else.
 FORMATS = {16: (torch.bfloat16, torch.float32), 32: (torch.float32, torch.float32), 64: (torch.float64, torch.float64)}
@@ -60,8 +60,9 @@ def cast_weights(model: Transformer, kernels: Kernels) -> NativeWeights:
     return NativeWeights(matrix={name: own[name].to(FORMATS[kernels.bits][0]) for name in products}, own=own, head=head)
 
 
-def head_name(spec: ArchSpec) -> str:
-    return "embedding.weight" if spec.tied_embeddings else "unembedding.weight"
+def activation_kind(spec: ArchSpec) -> int:
+    """As the kernels number them."""
+    return 0 if spec.activation in ("gelu", "geglu") else 1
 
 
 class DropoutKeys:
@@ -137,9 +138,8 @@ class NativeForward:
             )
         if spec.position == "alibi":
             self._slopes = model.alibi_slopes.to(acc).contiguous()
-        self.kind = 0 if spec.activation in ("gelu", "geglu") else 1
-        names = [f"blocks.{n // 2}.{'feed_forward' if n % 2 else 'attention'}_norm" for n in range(sites - 1)]
-        self.norms = [*names, "final_norm"]
+        self.kind = activation_kind(spec)
+        self.norms = norm_names(spec)
 
     def __call__(
         self, tokens: Tensor, targets: Tensor, share: float, threads: int, keys: DropoutKeys, before: int = 0

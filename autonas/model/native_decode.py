@@ -17,19 +17,20 @@ from torch import Tensor
 
 from autonas.kernels import Cache, Decoder, Kernels, find_kernels
 from autonas.model.blocks import NORM_EPSILON
+from autonas.model.native import FORMATS, activation_kind
 from autonas.model.plan import Plan
 from autonas.model.prompts import Tokens, common_beginning, read_prompts
 from autonas.model.steps import PATHS, Choice
-from autonas.model.transformer import Transformer
+from autonas.model.transformer import Transformer, head_name, norm_names
 
-BITS: Final = {torch.float32: 32, torch.bfloat16: 16}
+BITS: Final = {torch.float64: 64, torch.float32: 32, torch.bfloat16: 16}
 # In bfloat16, products of many rows are oneDNN's, whose instructions our kernels do not use.
 MOST_BFLOAT16_ROWS: Final = 16
-# Of logits, as a share of the largest of them and of 1.
-TOLERANCES: Final = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
+# Of logits, as a share of the largest of them.
+TOLERANCES: Final = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 5e-2}
 MOST_KEPT: Final = 256  # of top-k: they are kept sorted, one by one
-LANES: Final = 16  # numbers of a vector: room and rows of values are filled up to it
-PROOF_TOKENS: Final = 16
+VECTOR_BYTES: Final = 64  # of `acc`: room and rows of values are filled up to whole vectors
+PROOF_TOKENS, FIRST_PROOF_TOKENS = 16, 96  # before each call; for an architecture that this process has not proved yet
 # Tokens go through the model in parts, whose numbers stay in the processor's caches.
 PART_TOKENS: Final = 256
 
@@ -40,13 +41,13 @@ class NativeDecoder:
     def __init__(self, model: Transformer, kernels: Kernels) -> None:
         spec = model.spec
         self.spec, self.kernels, self.dtype = spec, kernels, model.embedding.weight.dtype
+        self.acc = FORMATS[kernels.bits][1]  # of logits, and of all that is not a product's weight, key or value
+        self.lanes = VECTOR_BYTES // self.acc.itemsize
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
         self._kept: list[object] = []  # what the record below points to
-        sites = [f"blocks.{layer}.{part}_norm" for layer in range(spec.layers) for part in ("attention", "feed_forward")]
-        sites.append("final_norm")
+        sites = norm_names(spec)
         names = ("attention.qkv", "attention.out", "feed_forward.up", "feed_forward.down")
         matrices = [weights[f"blocks.{layer}.{name}.weight"] for layer in range(spec.layers) for name in names]
-        head = weights["embedding.weight" if spec.tied_embeddings else "unembedding.weight"]
         cosine, sine = (model.rope_cos[:, 0], model.rope_sin[:, 0]) if spec.position == "rope" else (None, None)
         self.record = Decoder(
             layers=spec.layers,
@@ -56,7 +57,7 @@ class NativeDecoder:
             head_width=spec.head_width,
             inner=spec.ffn_width,
             gated=int(spec.gated),
-            kind=0 if spec.activation in ("gelu", "geglu") else 1,
+            kind=activation_kind(spec),
             vocabulary=spec.vocab_size,
             epsilon=NORM_EPSILON,
             embedding=self._wide(weights["embedding.weight"]),
@@ -64,7 +65,7 @@ class NativeDecoder:
             cosine=self._wide(cosine),
             sine=self._wide(sine),
             slopes=self._wide(model.alibi_slopes if spec.position == "alibi" else None),
-            head=self._pack(head),
+            head=self._pack(weights[head_name(spec)]),
             matrices=self._list([self._pack(matrix) for matrix in matrices]),
             norm_weights=self._list([self._wide(weights[f"{site}.weight"]) for site in sites]),
             norm_biases=self._list([self._wide(weights.get(f"{site}.bias")) for site in sites]),
@@ -76,20 +77,26 @@ class NativeDecoder:
 
     def cache(self, rows: int, tokens: int) -> NativeCache:
         spec = self.spec
-        return NativeCache(spec.layers, rows, spec.kv_heads, spec.head_width, tokens, self.dtype)
+        return NativeCache(spec.layers, rows, spec.kv_heads, spec.head_width, tokens, self.dtype, self.lanes)
+
+    def empty(self, *shape: int) -> Tensor:
+        """Memory for numbers of the format of sums."""
+        return torch.empty(*shape, dtype=self.acc, device="cpu")
 
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor)
         return tensor.data_ptr()
 
     def _wide(self, weight: Tensor | None) -> int | None:
-        """The address of a float32 copy."""
-        return None if weight is None else self._keep(weight.to(torch.float32, copy=True).contiguous())
+        """The address of a copy in the format of sums."""
+        return None if weight is None else self._keep(weight.to(self.acc, copy=True).contiguous())
 
     def _pack(self, matrix: Tensor) -> int:
         outputs, inputs = matrix.shape
-        panels = torch.empty(-(-outputs // (4 * LANES)) * 4 * LANES * inputs, dtype=matrix.dtype)
-        self.kernels.pack(torch.get_num_threads(), inputs, outputs, matrix.contiguous().data_ptr(), panels.data_ptr())
+        panel = 4 * self.lanes
+        panels = torch.empty(-(-outputs // panel) * panel * inputs, dtype=self.dtype, device="cpu")
+        matrix = matrix.contiguous()
+        self.kernels.pack(torch.get_num_threads(), inputs, outputs, matrix.data_ptr(), panels.data_ptr())
         return self._keep(panels)
 
     def _list(self, addresses: Sequence[int | None]) -> int:
@@ -105,13 +112,13 @@ class NativeReader:
         self.decoder = decoder
         spec = decoder.spec
         self._each = 3 * spec.width + (spec.heads + 2 * spec.kv_heads) * spec.head_width + 3 * spec.ffn_width
-        self._scratch = torch.empty(0)
+        self._scratch = decoder.empty(0)
 
     def __call__(self, tokens: Tensor, prompts: NativeCache, own: NativeCache, wanted: Tensor, logits: Tensor) -> None:
         """Read `tokens` (N, 5), as decode.c's Token; write the logits behind those numbered `wanted` (W, rising), (W, V)."""
         count = tokens.shape[0]
         if self._scratch.shape[0] < count * self._each:
-            self._scratch = torch.empty(count * self._each)
+            self._scratch = self.decoder.empty(count * self._each)
         self.decoder.kernels.read_tokens(
             torch.get_num_threads(),
             self.decoder.address,
@@ -138,7 +145,7 @@ class NativeReader:
         return cache, self._read(tokens, cache, torch.cumsum(lengths - shared, 0) - 1)
 
     def _read(self, tokens: Tensor, cache: NativeCache, wanted: Tensor) -> Tensor:
-        logits, told = torch.empty(len(wanted), self.decoder.spec.vocab_size), 0
+        logits, told = self.decoder.empty(len(wanted), self.decoder.spec.vocab_size), 0
         for first in range(0, len(tokens), PART_TOKENS):
             part = tokens[first : first + PART_TOKENS]
             here = wanted[(wanted >= first) & (wanted < first + len(part))] - first
@@ -166,7 +173,7 @@ class NativeSteps:
         self._decoder, self._choice = decoder, choice
         self._reader = NativeReader(decoder)
         self._prompts, first = self._reader.prompts(prompts)
-        self._own = decoder.cache(len(rows), num_new)
+        self._own = decoder.cache(len(rows), num_new - 1)  # nobody reads what is chosen last
         self._tokens = torch.zeros(len(rows), 5, dtype=torch.int64)
         self._tokens[:, 3] = torch.tensor(rows)
         self._tokens[:, 4] = torch.tensor([len(prompts[row]) for row in rows])
@@ -225,11 +232,11 @@ class NativeSteps:
 class NativeCache:
     """Keys (L, B, K, D, room) and values (L, B, K, room, D in whole vectors), and their record for the kernels."""
 
-    def __init__(self, layers: int, rows: int, heads: int, width: int, tokens: int, dtype: torch.dtype) -> None:
-        room = -(-tokens // LANES) * LANES
+    def __init__(self, layers: int, rows: int, heads: int, width: int, tokens: int, dtype: torch.dtype, lanes: int) -> None:
+        room = -(-tokens // lanes) * lanes
         # What fills a vector up is read, but nothing comes of it.
-        self.keys = torch.empty(layers, rows, heads, width, room, dtype=dtype)
-        self.values = torch.empty(layers, rows, heads, room, -(-width // LANES) * LANES, dtype=dtype)
+        self.keys = torch.empty(layers, rows, heads, width, room, dtype=dtype, device="cpu")
+        self.values = torch.empty(layers, rows, heads, room, -(-width // lanes) * lanes, dtype=dtype, device="cpu")
         self._describe()
 
     def _describe(self) -> None:
@@ -251,7 +258,7 @@ class NativeCache:
 
 
 def native_decoder(model: Transformer) -> NativeDecoder | None:
-    """For float32 and bfloat16 models on a processor with kernels; None otherwise, and PATHS says why where there should be."""
+    """For models on a processor with kernels; None otherwise, and PATHS says why where there should be."""
     weight = model.embedding.weight
     if weight.device.type != "cpu" or weight.dtype not in BITS:
         return None
@@ -263,17 +270,36 @@ def native_decoder(model: Transformer) -> NativeDecoder | None:
 
 
 def doubt(decoder: NativeDecoder, plan: Plan, prompt: Tokens) -> str:
-    """Why the kernels must not be used: they read what the plain pass reads, half of it as a prompt and half as new tokens."""
-    known, told = prompt[: PROOF_TOKENS // 2], prompt[PROOF_TOKENS // 2 : PROOF_TOKENS]
+    """Why the kernels must not be used: they read what the plain pass reads, part of it as prompts and part as new tokens.
+
+    An architecture's first proof in a process is longer, and of two sequences.
+    """
+    key = (str(decoder.kernels.library), decoder.spec.fingerprint)
+    size = min(PROOF_TOKENS if key in _PROVED else FIRST_PROOF_TOKENS, decoder.spec.context_length)
+    # Varied, whatever the prompt is: attention to equal tokens is the same wherever it looks.
+    vocabulary = decoder.spec.vocab_size
+    whole = tuple((prompt[i % len(prompt)] + i * (i + 1) // 2) % vocabulary for i in range(size))
+    sequences = [whole] if key in _PROVED else [whole, whole[::-1][size // 4 :]]
+    num_new = max(size // 3, 1)
     reader = NativeReader(decoder)
-    cache, logits = reader.prompts([known])
-    if told:
-        tokens = placed([told], 0)
-        tokens[:, 4] = len(known)
-        last = torch.tensor([len(told) - 1])
-        reader(tokens, cache, decoder.cache(1, len(told)), last, logits)
-    _, expected = read_prompts(plan, [known + told])
-    allowed = TOLERANCES[expected.dtype] * max(1.0, float(expected.abs().max()))
-    off = float((logits - expected.float()).abs().max())
+    prompts, _ = reader.prompts([sequence[:-num_new] for sequence in sequences])
+    own = decoder.cache(len(sequences), num_new)
+    logits = decoder.empty(len(sequences), decoder.spec.vocab_size)
+    tokens = placed([sequence[-num_new:] for sequence in sequences], 0)
+    tokens[:, 3] = tokens[:, 1]
+    tokens[:, 4] = torch.tensor([len(sequence) - num_new for sequence in sequences])[tokens[:, 1]]
+    last = tokens[:, 2] == num_new - 1
+    # All but the last at once, and the last one as in a step.
+    reader(tokens[~last], prompts, own, torch.empty(0, dtype=torch.int64), logits)
+    reader(tokens[last], prompts, own, torch.arange(len(sequences)), logits)
+    _, expected = read_prompts(plan, sequences)
+    off = float((logits - expected.to(logits.dtype)).abs().max())
     # Written so that a NaN fails.
-    return "" if off <= allowed else f"native logits differ by {off:.2g}"
+    if not off <= TOLERANCES[expected.dtype] * float(expected.abs().max()):
+        return f"native logits differ by {off:.2g}"
+    _PROVED.add(key)
+    return ""
+
+
+# Libraries and architectures, of this process.
+_PROVED: Final[set[tuple[str, str]]] = set()

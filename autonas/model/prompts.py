@@ -25,6 +25,7 @@ Tokens = tuple[int, ...]
 LENGTH_RATIO, LENGTH_SLACK = 2.0, 16
 # Rows times tokens of one batch: bounds the cache and the logits in flight.
 MAX_BATCH_TOKENS = 131_072
+_VECTOR = 16
 # A common beginning of fewer tokens is not worth a pass of its own.
 MIN_SHARED = 16
 
@@ -59,12 +60,17 @@ def batches(prompts: Sequence[Tokens], max_new_tokens: int) -> Iterator[list[int
         length = len(prompts[row])
         if group:
             too_long = length > len(prompts[group[0]]) * LENGTH_RATIO + LENGTH_SLACK
-            if too_long or (len(group) + 1) * (length + max_new_tokens) > MAX_BATCH_TOKENS:
+            if too_long or (len(group) + 1) * (_room(length) + _room(max_new_tokens)) > MAX_BATCH_TOKENS:
                 yield group
                 group = []
         group.append(row)
     if group:
         yield group
+
+
+def _room(tokens: int) -> int:
+    """Tokens that a cache has room for, in whole vectors."""
+    return -(-tokens // _VECTOR) * _VECTOR
 
 
 def read_prompts(plan: Plan, prompts: Sequence[Tokens]) -> tuple[KVCache, Tensor]:

@@ -150,6 +150,17 @@ class Transformer(nn.Module):
         return self.alibi_bias
 
 
+def head_name(spec: ArchSpec) -> str:
+    """The matrix that makes logits."""
+    return "embedding.weight" if spec.tied_embeddings else "unembedding.weight"
+
+
+def norm_names(spec: ArchSpec) -> list[str]:
+    """Norms in the order in which a token meets them: two of each layer, and the final one."""
+    parts = ("attention", "feed_forward")
+    return [*(f"blocks.{layer}.{part}_norm" for layer in range(spec.layers) for part in parts), "final_norm"]
+
+
 def build_model(
     spec: ArchSpec, seed: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Transformer:

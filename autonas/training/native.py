@@ -13,8 +13,8 @@ from torch import Tensor
 
 from autonas.arch import ArchSpec
 from autonas.kernels import Kernels
-from autonas.model.native import FORMATS, DropoutKeys, Layer, NativeForward, NativeWeights, address, head_name, part_windows
-from autonas.model.transformer import Transformer
+from autonas.model.native import FORMATS, DropoutKeys, Layer, NativeForward, NativeWeights, address, part_windows
+from autonas.model.transformer import Transformer, head_name
 from autonas.training.flat import FlatWeights
 from autonas.training.state import TrainState
 from autonas.training.steps import update

@@ -60,6 +60,13 @@ def steps(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+def test_each_half_of_these_tests_takes_its_own_steps(steps: str) -> None:
+    spec = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=60, context_length=32)
+    PATHS.clear()
+    generate(lively_model(spec), [[1, 2, 3]], max_new_tokens=4)
+    assert PATHS.steps == {"native" if steps == "native" else "rows": 3}
+
+
 @checked
 @given(specs(dropout=True, min_context=6), st.data(), st.sampled_from([1, 16]))
 def test_a_greedy_batch_is_what_full_passes_say_one_by_one(spec: ArchSpec, data: st.DataObject, min_shared: int) -> None:
