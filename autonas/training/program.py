@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from autonas.model.blocks import Block
-from autonas.model.transformer import Transformer
+from autonas.model.transformer import Transformer, head_name
 from autonas.training.cross_entropy import best_loss, head_gradients
 from autonas.training.precision import autocast_dtype
 from autonas.training.resident import resident_tokens, windows_at
@@ -43,7 +43,7 @@ class StepProgram:
                 assert isinstance(block, Block)
                 block.compile(fullgraph=True, dynamic=False)
         weights = dict(self._model.named_parameters())
-        self._head = "embedding.weight" if spec.tied_embeddings else "unembedding.weight"
+        self._head = head_name(spec)
         self._head_weight = weights[self._head].detach()
         # An untied head has its gradients from the loss alone.
         self._through_features = [name for name in weights if spec.tied_embeddings or name != self._head]
