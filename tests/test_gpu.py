@@ -24,11 +24,12 @@ from autonas.model.decode import PATHS, Sampling, StopRule, generate, stream
 from autonas.model.transformer import build_model
 from autonas.training.checkpoint import load, save
 from autonas.training.cross_entropy import best_loss, torch_loss_
-from autonas.training.graphs import GraphStep, capture
+from autonas.training.graphs import GraphStep, Way, capture
 from autonas.training.loop import train
 from autonas.training.state import TrainState, new_state
 from autonas.training.steps import EagerStep
-from autonas.training.together import train_together
+from autonas.training.streams import own_stream
+from autonas.training.together import Gain, remember_gains, train_together
 from autonas.trial import Budget, EvaluationSettings, Job, LatencySettings, Outcome, TrainingSettings
 from autonas.worker import run_job
 from tests.studies import SMALL_SPEC
@@ -228,6 +229,56 @@ def test_a_resumed_graph_is_bitwise_the_one_that_never_stopped(stop: int, tmp_pa
     assert torch.equal(resumed.optimizer.flat.weights, plain.optimizer.flat.weights)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("position", ["rope", "alibi"])
+def test_a_resumed_graph_of_many_key_blocks_is_bitwise_the_same(
+    position: str, dropout: float, precision: str, tmp_path: Path
+) -> None:
+    """A context of 512: gradients of queries are sums over blocks of keys, whose order only the strict mode gives."""
+    spec = dataclasses.replace(
+        SPEC, context_length=512, position=position, attention_dropout=dropout, residual_dropout=dropout, kv_heads=4
+    )
+
+    def begin() -> TrainState:
+        return state_of(spec, batch_tokens=16 * 512, precision=precision)
+
+    def go_on(state: TrainState, steps: int) -> list[float]:
+        return [progress.loss for progress in train(state, until_tokens=steps * state.step_tokens)]
+
+    plain, first = begin(), begin()
+    go_on(plain, 64)
+    go_on(first, 16)
+    save(tmp_path / "file", first)
+    resumed = begin()
+    load(tmp_path / "file", resumed)
+    go_on(resumed, 64)
+    assert torch.equal(resumed.optimizer.flat.weights, plain.optimizer.flat.weights)
+    assert set(plain.paths) == set(resumed.paths) == {"graph"}, plain.checks()
+
+
+def test_streams_of_their_own_are_used_again_and_never_shared() -> None:
+    device = torch.device("cuda")
+    with own_stream(device):
+        first = torch.cuda.current_stream()
+        with own_stream(device):
+            assert torch.cuda.current_stream() != first
+    for _ in range(40):
+        with own_stream(device):
+            one = torch.cuda.current_stream()
+            with own_stream(device):
+                assert torch.cuda.current_stream() != one
+
+
+def test_a_stream_of_its_own_waits_for_what_was_begun_before() -> None:
+    big = torch.ones(4096, 4096, device="cuda")
+    for _ in range(20):
+        big = (big @ big).clamp_(max=1.0)
+    with own_stream(torch.device("cuda")):
+        copy = big.clone()
+    assert torch.equal(copy, big)
+
+
 def test_masks_of_dropout_differ_between_steps_and_are_those_of_the_seed() -> None:
     """Where all windows are alike and nothing is learnt, losses differ by the masks alone."""
     same = np.tile(np.arange(64, dtype=np.uint16), 400)
@@ -288,12 +339,12 @@ def test_a_planted_lack_of_memory_leads_to_a_graph_of_smaller_parts() -> None:
 
 def test_compiled_blocks_train_alike_and_are_counted() -> None:
     compiled, graph = state_of(DROPPING), state_of(dataclasses.replace(DROPPING, attention_dropout=0.0, residual_dropout=0.0))
-    compiled.step = GraphStep(compiled=True)
+    compiled.step = GraphStep(way=Way(compiled=True))
     curve_of(compiled, 20)
     assert set(compiled.paths) == {"graph+compile"}, compiled.checks()
     still = dataclasses.replace(DROPPING, attention_dropout=0.0, residual_dropout=0.0)
     without = state_of(still)
-    without.step = GraphStep(compiled=True)
+    without.step = GraphStep(way=Way(compiled=True))
     assert curve_of(without, 40) == pytest.approx(curve_of(graph, 40), abs=0.05)
 
 
@@ -331,6 +382,7 @@ def test_a_model_that_fails_leaves_the_one_beside_it_as_it_would_be() -> None:
 
 
 def test_jobs_at_once_have_the_scores_that_they_have_one_after_the_other(job: Job, tmp_path: Path) -> None:
+    remember_gains(torch.device("cuda"), [Gain(width=256, step_tokens=2048, at_once=4, gain=2.0)])
     jobs = [dataclasses.replace(job, trial=number, seed=number) for number in range(3)]
     single = [run_job(dataclasses.replace(one, folder=str(tmp_path / "apart"))) for one in jobs]
     outcomes: dict[int, Outcome] = {}

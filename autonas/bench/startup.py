@@ -136,11 +136,11 @@ def _serve(turns: Turns, task: Task, steps: int, compiled: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="autonas-inductor-") as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
         trainer = _compiled_trainer if compiled else _our_trainer
-        trainer(task)(3)
+        trainer(task, 3)(3)
         turns.reply(None)
         for spec in turns:
             begun = time.perf_counter()
-            train = trainer(replace(task, spec=spec))
+            train = trainer(replace(task, spec=spec), 2 * steps)
             train(steps)
             finish_steps(device)
             last = time.perf_counter()
@@ -150,12 +150,14 @@ def _serve(turns: Turns, task: Task, steps: int, compiled: bool) -> None:
             turns.reply(Begun(to_last_step_s=last - begun, step_s=(time.perf_counter() - last) / steps, steps=steps))
 
 
-def _our_trainer(task: Task) -> Callable[[int], object]:
+def _our_trainer(task: Task, steps: int) -> Callable[[int], object]:
+    """For so many steps in all."""
     state = new_state(build_model(task.spec, 0, task.device), task.windows(), task.settings(), seed=0)
+    state.planned_tokens = steps * state.step_tokens
     return lambda steps: train_steps(state, steps)
 
 
-def _compiled_trainer(task: Task) -> Callable[[int], object]:
+def _compiled_trainer(task: Task, steps: int) -> Callable[[int], object]:
     step = make_step(task, begin(task), compiled=True)
     return lambda steps: [float(step()) for _ in range(steps)]
 
@@ -186,4 +188,4 @@ def train_once(tokens_file: str, device: str, threads: int) -> None:
     """One step of the first architecture: what `_cold_s` times, in a process of its own."""
     task = Task(spec=draw_specs(2)[0], batch_tokens=1024, tokens_file=tokens_file, device=device, threads=threads)
     begin(task)
-    _our_trainer(task)(1)
+    _our_trainer(task, 1)(1)

@@ -85,7 +85,20 @@ def memory_guard(doing: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that there was not enough memory; on the CPU torch says so in a plain RuntimeError."""
+    """Whether `error`, or one that led to it, says that there was not enough memory.
+
+    On the CPU torch says so in a plain RuntimeError. In the capture of a graph the error of ending it takes the place of the
+    one that ended it, and a compiler wraps what it meets in an error of its own.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and not any(link is one for one in chain):
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return any(_says_out_of_memory(one) for one in chain)
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     message = str(error).lower()

@@ -9,7 +9,9 @@ import math
 import torch
 from torch import Tensor
 
+from autonas.model.native import part_windows
 from autonas.training.guards import is_out_of_memory
+from autonas.training.native import NativeStep
 from autonas.training.state import TrainState
 
 
@@ -41,6 +43,8 @@ def fewer_windows(state: TrainState) -> int | None:
     """About half as many windows at once as now, in parts as even as can be; None when it is one already."""
     whole = state.step_windows
     now = min(state.micro_windows or whole, whole)
+    if isinstance(state.step, NativeStep):
+        now = min(now, part_windows(state.model.spec, now))  # as many as it takes whatever is allowed
     if now == 1:
         return None
     num_parts = 2 * math.ceil(whole / now)

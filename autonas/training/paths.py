@@ -9,7 +9,7 @@ from autonas import cost
 from autonas.errors import ResourceError
 from autonas.kernels import find_kernels
 from autonas.model.native import attention_bytes, part_windows
-from autonas.training.graphs import GraphStep
+from autonas.training.graphs import GraphStep, Way, way_begun
 from autonas.training.guards import is_out_of_memory
 from autonas.training.native import NativeStep
 from autonas.training.precision import autocast_dtype
@@ -69,7 +69,13 @@ def _doubt(state: TrainState, step: NativeStep) -> str:
 
 
 def _on_cuda(state: TrainState) -> Step:
-    """A graph, of compiled blocks where that pays. It says itself when it is given up."""
+    """A graph, of compiled blocks where that pays. It says itself what it gives up."""
+    # A training that goes on takes the way that it took.
+    begun = way_begun(state.paths)
+    if EagerStep.path in state.paths or begun not in (None, Way(), Way(compiled=True)):
+        state.slower_because = state.slower_because or f"it began as {', '.join(sorted(state.paths))}"
+    if EagerStep.path in state.paths:
+        return EagerStep()
     use_shared_caches()
 
     def remember() -> None:
@@ -77,4 +83,5 @@ def _on_cuda(state: TrainState) -> Step:
         with contextlib.suppress(ResourceError):
             remember_compiled(state)
 
-    return GraphStep(compiled=compiles(state, cached=was_compiled(state)), on_compiled=remember)
+    way = begun or Way(compiled=compiles(state, cached=was_compiled(state)))
+    return GraphStep(way=way, on_compiled=remember)

@@ -13,31 +13,40 @@ import copy
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.adamw import adamw
 
-from autonas.model.blocks import Block
+from autonas.model.blocks import Attention, Block, FeedForward
 from autonas.model.transformer import Transformer, head_name
-from autonas.training.cross_entropy import best_loss, head_gradients
+from autonas.training.cross_entropy import best_loss, head_gradients, torch_loss_
 from autonas.training.precision import autocast_dtype
 from autonas.training.resident import resident_tokens, windows_at
 from autonas.training.state import TrainState
 from autonas.training.step_table import StepTable
 
+# In this order, for every shape: on Hopper torch would begin with cuDNN's, whose backward pass is not made to repeat itself.
+ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
 
 class StepProgram:
-    """The steps of one training, at one batch and one number of windows at once."""
+    """The steps of one training, at one batch and one number of windows at once.
 
-    def __init__(self, state: TrainState, *, compiled: bool = False) -> None:
+    `fused_loss`: by Triton where there is one. Without `dropout` no mask is drawn, so that two ways can be compared.
+    """
+
+    def __init__(self, state: TrainState, *, compiled: bool = False, fused_loss: bool = True, dropout: bool = True) -> None:
         spec, flat = state.model.spec, state.optimizer.flat
         self.table = StepTable(state)
         self._spec, self._optimizer, self._flat = spec, state.optimizer, flat
         self._clip_norm = state.settings.clip_norm
         self._micro_windows = min(state.micro_windows or state.step_windows, state.step_windows)
         self._tokens = resident_tokens(state.windows.tokens, state.device, state.data_fingerprint)
-        self._loss = best_loss(state.device)
+        self._loss = best_loss(state.device) if fused_loss else torch_loss_
         dtype = autocast_dtype(state.settings.precision, state.device)
         self._cast = flat.weights if dtype is None else flat.weights.to(dtype)
         self._model = _computing_copy(state.model, state, self._cast)
+        if not dropout:
+            _without_dropout(self._model)
         if compiled:
             for block in self._model.blocks:
                 assert isinstance(block, Block)
@@ -58,6 +67,11 @@ class StepProgram:
     @torch.no_grad()
     def run(self) -> None:
         """The step of the table's row, whose number moves on."""
+        # Around the backward passes too: what is compiled may be traced in either.
+        with sdpa_kernel(ATTENTION, set_priority=True):
+            self._run()
+
+    def _run(self) -> None:
         table, flat = self.table, self._flat
         if self._cast is not flat.weights:
             self._cast.copy_(flat.weights)
@@ -133,3 +147,9 @@ def _computing_copy(model: Transformer, state: TrainState, cast: Tensor) -> Tran
         twin.rope_cos, twin.rope_sin = model.rope_cos.to(cast.dtype), model.rope_sin.to(cast.dtype)
     twin.train()
     return twin
+
+
+def _without_dropout(model: Transformer) -> None:
+    for part in model.modules():
+        if isinstance(part, Attention | FeedForward | Block):
+            part.dropout = 0.0

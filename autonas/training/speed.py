@@ -41,9 +41,17 @@ class Speed:
 
 
 def measure_speed(
-    spec: ArchSpec, settings: TrainingSettings, *, device: torch.device, threads: int, seconds: float = 2.0
+    spec: ArchSpec,
+    settings: TrainingSettings,
+    *,
+    device: torch.device,
+    threads: int,
+    seconds: float = 2.0,
+    planned_tokens: int | None = None,
 ) -> Speed:
     """The mean over the steps that fit in about `seconds`. At least four steps of one window are taken, however long they take.
+
+    `planned_tokens`: of the training that this is to say something of. One of another length may take its steps another way.
 
     Raises:
         DeviceError: a number format that the device does not have.
@@ -56,6 +64,7 @@ def measure_speed(
     model = build_model(spec, 0, device)
     tokens = np.random.default_rng(0).integers(spec.vocab_size, size=2 * whole * context + 1, dtype=np.uint32)
     state = new_state(model, Windows(tokens, context, 0), settings, seed=0, total_tokens=_ENDLESS)
+    state.planned_tokens = planned_tokens
     one, steps_of_one = _seconds_per_step(state, 1, 0.2 * seconds)
     # What is left pays for one step that is not timed and the fewest that are; a larger step is at most in proportion.
     most = int(0.8 * seconds / ((_LEAST_STEPS + 1) * one))

@@ -1,8 +1,8 @@
 """How many trainings to run at once on one CUDA device: by a table of when that pays, and by memory.
 
 A small model's step is so many short kernels that most of the device is idle; those of others fill it. A large one fills it
-alone, and two of them only get into each other's way. The table is replaced by what `autonas bench gpu` measures, for that
-device and version of torch: a gain below `LEAST_GAIN` is none, so that nothing is slower than one after the other.
+alone, and two of them only get into each other's way. The table is what `autonas bench gpu` measures, for that device and
+version of torch; until then trainings follow one another. A gain below `LEAST_GAIN` is none, so that nothing is slower.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ class Gain:
 
 Table = tuple[Row, ...]
 
-# Expected of separate streams: 2 to 3 times for widths up to 256 at 2 K tokens a step, nothing for 512 at 8 K. Not measured.
-EXPECTED: Final[Table] = (Row(width=256, step_tokens=2048, at_once=4),)
+UNMEASURED: Final[Table] = ()  # one at a time
 
 
 def member(spec: ArchSpec, settings: TrainingSettings) -> Member:
@@ -70,7 +69,7 @@ def member(spec: ArchSpec, settings: TrainingSettings) -> Member:
     return Member(spec=spec, step_tokens=windows * spec.context_length)
 
 
-def together(members: Sequence[Member], free_bytes: int, table: Table = EXPECTED) -> int:
+def together(members: Sequence[Member], free_bytes: int, table: Table = UNMEASURED) -> int:
     """How many of `members`, from the first, to train at once: as many as pay for each of them and fit; at least one.
 
     A model with dropout trains alone: graphs draw masks by the device's one generator, and up to torch 2.11 by one pair of
@@ -138,11 +137,11 @@ def remember_gains(device: torch.device, gains: Sequence[Gain]) -> None:
 
 
 def known_table(device: torch.device) -> Table:
-    """By what was measured on such a device with this torch; what is expected where nothing was."""
+    """By what was measured on such a device with this torch; `UNMEASURED` where nothing was."""
     with contextlib.suppress(OSError, ValueError):
         values = json.loads(_path(device).read_text(encoding="utf-8"))
         return table_of([from_json(Gain, value) for value in values])
-    return EXPECTED
+    return UNMEASURED
 
 
 def _path(device: torch.device) -> Path:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from autonas.errors import TrialFailure
 from autonas.model.blocks import Block
 from autonas.model.formats import has_bfloat16
 from autonas.training.checkpoint import load, save
-from autonas.training.graphs import WARM_UPS, GraphStep, unchanged
+from autonas.training.cross_entropy import LossInPlace, torch_loss_
+from autonas.training.graphs import WARM_UPS, GraphStep, Way, deterministic, unchanged, way_begun
 from autonas.training.loop import train
 from autonas.training.state import TrainState, fork_cooldown
 from autonas.training.step_table import ROWS
@@ -177,7 +180,7 @@ def test_compiled_blocks_are_counted_as_such(make_state: StateMaker, monkeypatch
     monkeypatch.setattr(Block, "compile", lambda self, **options: made.append(self))
     remembered: list[int] = []
     state = make_state()
-    state.step = GraphStep(compiled=True, record=again, on_compiled=lambda: remembered.append(1))
+    state.step = GraphStep(way=Way(compiled=True), record=again, on_compiled=lambda: remembered.append(1))
     assert losses(state, 3 * STEP_TOKENS) == losses(graphed(make_state()), 3 * STEP_TOKENS)
     assert state.checks()["training path"] == "graph+compile 3 steps"
     assert len(made) == 2
@@ -197,12 +200,186 @@ def test_blocks_that_do_not_compile_or_compute_something_else_are_left_as_they_a
     expected = losses(graphed(make_state()), 3 * STEP_TOKENS)
     for compile_, reason in ((fail, "RuntimeError: no compiler here"), (spoil, "ArithmeticError: the gradient differs")):
         state = make_state()
-        state.step = GraphStep(compiled=True, record=again)
+        state.step = GraphStep(way=Way(compiled=True), record=again)
         monkeypatch.setattr(Block, "compile", compile_)
         with pytest.warns(RuntimeWarning, match="no compiled blocks"):
             found = losses(state, 3 * STEP_TOKENS)
         assert found == expected
         assert f"graph 3 steps (no compiled blocks: {reason}" in state.checks()["training path"]
+
+
+def give_loss(monkeypatch: pytest.MonkeyPatch, loss: LossInPlace) -> None:
+    """As if it were the kernel of this device."""
+    for module in ("graphs", "program"):
+        monkeypatch.setattr(f"autonas.training.{module}.best_loss", lambda device: loss)
+
+
+def broken(logits: Tensor, targets: Tensor, smoothing: float, share: float) -> Tensor:
+    raise RuntimeError("no host compiler")
+
+
+def test_a_fused_loss_that_fails_gives_way_to_the_plain_one_and_keeps_the_graph(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = losses(graphed(make_state()), 3 * STEP_TOKENS)
+    give_loss(monkeypatch, broken)
+    state = make_state()
+    state.step = GraphStep(record=again)
+    with pytest.warns(RuntimeWarning, match="no fused loss"):
+        assert losses(state, 3 * STEP_TOKENS) == expected
+    reason = "no fused loss: RuntimeError: no host compiler"
+    assert state.checks()["training path"] == f"graph without triton 3 steps ({reason})"
+
+
+def test_what_is_given_up_on_the_way_to_the_plain_step_is_all_said(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(body: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        raise RuntimeError("no capture today")
+
+    give_loss(monkeypatch, broken)
+    monkeypatch.setattr(Block, "compile", lambda self, **options: None)
+    state = make_state()
+    state.step = GraphStep(way=Way(compiled=True), record=refuse)
+    with pytest.warns(RuntimeWarning):
+        assert losses(state, 2 * STEP_TOKENS) == losses(eager(make_state()), 2 * STEP_TOKENS)
+    assert state.checks()["training path"] == (
+        "eager 2 steps (no compiled blocks: RuntimeError: no host compiler; no fused loss: RuntimeError: no host compiler; "
+        "no graph: RuntimeError: no capture today)"
+    )
+
+
+def test_an_operation_without_an_order_costs_the_order_and_not_the_graph(make_state: StateMaker) -> None:
+    tried: list[int] = []
+
+    def record(body: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        tried.append(1)
+        if len(tried) == 1:
+            raise RuntimeError("scatter does not have a deterministic implementation, but you set")
+        return body
+
+    state = make_state()
+    state.step = GraphStep(record=record)
+    with pytest.warns(RuntimeWarning, match="no order of sums"):
+        losses(state, 2 * STEP_TOKENS)
+    assert set(state.paths) == {"graph+nondeterministic"}
+
+
+def test_kernels_with_an_order_are_asked_for_strictly_and_only_inside() -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    with deterministic(strict=True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled(), "attention has an order in the strict mode alone"
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        with deterministic(strict=False):
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_attention_is_of_one_family_in_a_step_and_what_it_was_outside(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def look(logits: Tensor, targets: Tensor, smoothing: float, share: float) -> Tensor:
+        seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+        assert torch.backends.cuda.flash_sdp_enabled() and torch.backends.cuda.math_sdp_enabled()
+        return torch_loss_(logits, targets, smoothing, share)
+
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    give_loss(monkeypatch, look)
+    losses(graphed(make_state()), STEP_TOKENS)
+    assert seen and not any(seen)
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
+def test_a_way_is_known_by_its_name_and_goes_down_only() -> None:
+    ways = [Way(compiled=a, fused_loss=b, ordered=c) for a, b, c in itertools.product((True, False), repeat=3)]
+    assert all(way_begun([way.path]) == way for way in ways)
+    assert way_begun([]) is None and way_begun(["eager", "native float32"]) is None
+    assert way_begun(["graph", "graph+compile"]) == Way()
+    assert way_begun(["graph+compile without triton", "graph+nondeterministic"]) == Way(fused_loss=False, ordered=False)
+
+
+def test_compiled_blocks_are_compared_where_there_is_dropout_too(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = losses(graphed(make_state(spec=DROPPING)), 3 * STEP_TOKENS)
+    monkeypatch.setattr(Block, "compile", lambda self, **options: None)
+    state = make_state(spec=DROPPING)
+    state.step = GraphStep(way=Way(compiled=True), record=again)
+    assert losses(state, 3 * STEP_TOKENS) == expected
+    assert set(state.paths) == {"graph+compile"}
+
+    def spoil(self: Block, **options: object) -> None:
+        self.register_forward_hook(lambda module, inputs, output: output.roll(1, -1))
+
+    monkeypatch.setattr(Block, "compile", spoil)
+    state = make_state(spec=DROPPING)
+    state.step = GraphStep(way=Way(compiled=True), record=again)
+    with pytest.warns(RuntimeWarning, match="the gradient differs"):
+        assert losses(state, 3 * STEP_TOKENS) == expected
+    assert set(state.paths) == {"graph"}
+
+
+def test_memory_that_only_the_comparison_lacks_makes_no_smaller_parts(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Block, "compile", lambda self, **options: None)
+    monkeypatch.setattr("autonas.training.graphs._gradients", short)
+    state = make_state()
+    state.step = GraphStep(way=Way(compiled=True), record=again)
+    with pytest.warns(RuntimeWarning, match="no memory to compare"):
+        losses(state, 2 * STEP_TOKENS)
+    assert (set(state.paths), state.shortages, state.micro_windows) == ({"graph"}, 0, None)
+
+
+def test_blocks_that_are_really_compiled_have_the_plain_gradients(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By dynamo and autograd's tracer, with no compiler behind them; one graph for all layers, and more shapes than 8."""
+    torch._dynamo.reset()
+    traced: list[int] = []
+
+    def count(graph: Any, inputs: Any) -> Any:
+        from torch._dynamo.backends.debugging import aot_eager
+
+        traced.append(1)
+        return aot_eager(graph, inputs)
+
+    monkeypatch.setattr(Block, "compile", lambda self, **options: nn.Module.compile(self, backend=count, **options))
+    for number, width in enumerate((16, 24, 32, 40, 48, 56, 64, 72, 80, 88)):
+        spec = tiny_spec(layers=3, width=width)
+        plain, state = graphed(make_state(spec=spec)), make_state(spec=spec)
+        state.step = GraphStep(way=Way(compiled=True), record=again)
+        assert losses(state, STEP_TOKENS) == pytest.approx(losses(plain, STEP_TOKENS), rel=1e-5)
+        assert set(state.paths) == {"graph+compile"}, state.checks()
+        assert torch.allclose(state.optimizer.flat.gradients, plain.optimizer.flat.gradients, rtol=1e-4, atol=1e-6)
+        assert len(traced) == number + 1
+    torch._dynamo.reset()
+
+
+def test_an_error_of_another_kind_that_came_of_too_little_memory_leads_to_smaller_parts(make_state: StateMaker) -> None:
+    tried: list[int] = []
+
+    def record(body: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        tried.append(1)
+        if len(tried) == 1:
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            finally:
+                raise ValueError("the capture was invalidated")
+        return body
+
+    state = make_state()
+    state.step = GraphStep(record=record)
+    losses(state, 2 * STEP_TOKENS)
+    assert (state.shortages, set(state.paths)) == (1, {"graph"})
 
 
 def test_memory_that_runs_out_in_a_capture_leads_to_smaller_parts(make_state: StateMaker) -> None:

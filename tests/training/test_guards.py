@@ -85,3 +85,20 @@ def test_other_errors_are_not_taken_for_exhausted_memory() -> None:
         raise RuntimeError("shapes do not fit")
     assert not is_out_of_memory(ValueError("out of memory"))
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+
+
+def test_what_came_of_too_little_memory_is_known_by_what_led_to_it() -> None:
+    error, cause = RuntimeError("capture ended"), torch.OutOfMemoryError("planted")
+    error.__context__ = cause
+    assert is_out_of_memory(error)
+    error.__suppress_context__ = True
+    assert not is_out_of_memory(error)
+    error.__cause__ = ValueError("wrapped")
+    error.__cause__.__context__ = cause
+    assert is_out_of_memory(error)
+    cause.__context__ = error
+    assert is_out_of_memory(error)
+    circle = RuntimeError("a")
+    circle.__context__ = RuntimeError("b")
+    circle.__context__.__context__ = circle
+    assert not is_out_of_memory(circle)

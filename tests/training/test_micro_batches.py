@@ -7,6 +7,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,9 +17,12 @@ from torch import Tensor
 from autonas.arch import ArchSpec
 from autonas.data.batches import Windows
 from autonas.errors import TrialFailure
+from autonas.kernels import find_kernels
+from autonas.model.native import part_windows
 from autonas.model.transformer import build_model
 from autonas.training.loop import train
 from autonas.training.micro_batches import fewer_windows
+from autonas.training.native import NativeStep
 from autonas.training.optimizers import moments
 from autonas.training.state import TrainState, fork_cooldown, new_state
 from autonas.training.steps import EagerStep
@@ -66,6 +70,22 @@ def test_a_step_that_does_not_fit_is_taken_in_parts(make_state: StateMaker) -> N
     }
     assert fork_cooldown(short, STEP_TOKENS).checks() == short.checks()
     assert "micro-batches" not in plain.checks()
+
+
+def test_a_step_that_goes_through_a_batch_in_parts_is_given_less_than_one() -> None:
+    """Half of the whole batch would be the same parts again."""
+    spec = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=60, context_length=256)
+    windows = Windows(np.zeros(64 * 256 + 1, dtype=np.uint32), 256, 0)
+    state = new_state(build_model(spec, 0), windows, TrainingSettings(batch_tokens=64 * 256), seed=0)
+    kernels, reason = find_kernels(32)
+    assert kernels is not None, reason
+    state.step = NativeStep(kernels)
+    assert part_windows(spec, 64) == 8 and fewer_windows(state) == 4
+    state.micro_windows = 4
+    assert fewer_windows(state) == 2
+    state.step = EagerStep()
+    state.micro_windows = None
+    assert fewer_windows(state) == 32
 
 
 def test_a_window_that_does_not_fit_alone_fails_and_changes_nothing(make_state: StateMaker) -> None:

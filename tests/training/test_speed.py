@@ -58,6 +58,21 @@ def test_whole_steps_are_timed_where_they_fit(schedule: str) -> None:
     assert found.seconds_per_token == pytest.approx(found.seconds_per_step / 64)
 
 
+@pytest.mark.parametrize("planned", [None, 10**9])
+def test_the_way_of_the_planned_training_is_timed(planned: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int | None] = []
+    machine = Machine(0.01, 0.001)
+
+    def train_steps(state: TrainState, steps: int) -> None:
+        seen.append(state.planned_tokens)
+        machine.train_steps(state, steps)
+
+    monkeypatch.setattr(speed, "time", types.SimpleNamespace(perf_counter=machine.perf_counter))
+    monkeypatch.setattr(speed, "_train_steps", train_steps)
+    measure_speed(SPEC, TrainingSettings(batch_tokens=64), device=CPU, threads=1, seconds=0.5, planned_tokens=planned)
+    assert set(seen) == {planned}
+
+
 def test_the_batch_and_rate_that_an_architecture_names_change_the_step_and_never_diverge() -> None:
     spec = dataclasses.replace(SPEC, batch_tokens=32, learning_rate=1.0)
     found = measure_speed(spec, TrainingSettings(batch_tokens=64, learning_rate=1.0), device=CPU, threads=1, seconds=0.2)

@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autonas import cost
+from autonas.training.paths import choose_step
+from autonas.training.state import TrainState
 from autonas.training.tiers import CompileCosts, compiles, pays, remember_compiled, use_shared_caches, was_compiled
 from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_spec
 
@@ -32,6 +35,43 @@ def test_a_long_training_is_compiled_and_a_short_one_is_not(make_state: StateMak
     assert compiles(state, cached=True, costs=COSTS)
     state.tokens = int(16 * tokens_per_s)
     assert not compiles(state, cached=True, costs=COSTS), "what is left counts"
+
+
+def test_with_dropout_blocks_are_compiled_twice_and_have_to_pay_for_both(make_state: StateMaker) -> None:
+    state = make_state(spec=tiny_spec(residual_dropout=0.1))
+    tokens_per_s = COSTS.flops_per_s / cost.training_flops_per_token(state.model.spec)
+    state.planned_tokens = int(39 * tokens_per_s)
+    assert not compiles(state, cached=False, costs=COSTS)
+    state.planned_tokens = int(41 * tokens_per_s)
+    assert compiles(state, cached=False, costs=COSTS)
+
+
+@pytest.mark.parametrize("pays", [True, False])
+@pytest.mark.parametrize(
+    ("taken", "path"),
+    [
+        ([], None),
+        (["native float32"], None),  # on a processor
+        (["graph"], "graph"),
+        (["graph+compile"], "graph+compile"),
+        (["graph+compile", "graph"], "graph"),
+        (["graph without triton"], "graph without triton"),
+        (["graph", "graph+nondeterministic"], "graph+nondeterministic"),
+        (["graph", "eager"], "eager"),
+    ],
+)
+def test_a_training_that_goes_on_takes_the_way_that_it_took(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, taken: list[str], path: str | None, pays: bool
+) -> None:
+    for name in ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(TrainState, "device", property(lambda state: torch.device("cuda")))
+    monkeypatch.setattr("autonas.training.paths.compiles", lambda state, cached: pays)
+    monkeypatch.setattr("autonas.training.paths.was_compiled", lambda state: False)
+    state = make_state()
+    state.paths.update(taken)
+    assert choose_step(state).path == (path or ("graph+compile" if pays else "graph"))
+    assert bool(state.slower_because) == (path not in (None, "graph", "graph+compile"))
 
 
 def test_what_was_compiled_is_known_by_the_shape_of_a_block(

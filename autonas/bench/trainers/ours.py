@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from autonas import cost
 from autonas.bench.trainers import FLAGS, Task
 from autonas.bench.trainers.steps import begin
 from autonas.bench.turns import Block, Turns
@@ -11,10 +12,14 @@ from autonas.model.transformer import build_model
 from autonas.training.loop import finish_steps, train
 from autonas.training.state import TrainState, new_state
 
+# The length of the training whose speed is measured: as long as compute is best spent (Hoffmann et al., arXiv 2203.15556).
+_TOKENS_PER_PARAMETER = 20
+
 
 def serve(turns: Turns, task: Task, way: str) -> None:
     device = begin(task)
     state = new_state(build_model(task.spec, 0, device), task.windows(), task.settings(), seed=0)
+    state.planned_tokens = _TOKENS_PER_PARAMETER * cost.count_params(task.spec)
     turns.reply(None)
     for request in turns:
         if request == FLAGS:
