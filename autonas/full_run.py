@@ -24,6 +24,7 @@ from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFailure, resource_error
 from autonas.evaluation.baselines import baselines
 from autonas.evaluation.collapse import measure_collapse
+from autonas.evaluation.decoding import followed_decoding
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.latency_cache import load_table
 from autonas.evaluation.leak import leak_test
@@ -113,7 +114,7 @@ def _train_and_score(
     state.step = None  # whose memory the evaluation may need
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
     save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
-    with memory_guard(f"evaluating {job.spec.fingerprint}"):
+    with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
         scores, documents, samples = evaluate(state.model, dataset, job, make_way=turn.make_way)
     return Outcome(
         kind="run",
@@ -132,6 +133,7 @@ def _train_and_score(
             "leak": training.leak,
             "device": str(state.device),
             **state.checks(),
+            **decoding,
             "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time",
         },
     )

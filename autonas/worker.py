@@ -25,6 +25,7 @@ from autonas.data.dataset import Dataset
 from autonas.errors import AutonasError, CheckpointError, RequestError, TrialFailure, resource_error
 from autonas.evaluation.baselines import baselines
 from autonas.evaluation.collapse import measure_collapse
+from autonas.evaluation.decoding import followed_decoding
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.lease import Turn, sharing
@@ -280,7 +281,7 @@ def _whole(line: str) -> bool:
 def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, leak: str, turn: Turn) -> Outcome:
     """Score the cooled model by every objective that was asked for. The outcome's time is the caller's to say."""
     settings = job.evaluation
-    with memory_guard(f"evaluating {job.spec.fingerprint}"):
+    with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
         documents = evaluate_loss(fork.model, dataset, settings, make_way=turn.make_way)
         scores: dict[str, Score] = loss_scores(documents)
         samples: tuple[Sample, ...] = ()
@@ -304,7 +305,7 @@ def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, lea
         baselines=known,
         curve=metrics.curve(),
         samples=samples,
-        checks={"leak": leak, "device": str(fork.device), **fork.checks()},
+        checks={"leak": leak, "device": str(fork.device), **fork.checks(), **decoding},
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from autonas.arch import ArchSpec
-from autonas.bench import BENCHES, Findings, Row, gpu, run_bench, together, train
+from autonas.bench import BENCHES, Findings, Row, evaluation, gemm, gpu, run_bench, together, train
 from autonas.bench.decode import _agreement
 from autonas.bench.device import resolve
 from autonas.bench.draws import EQUALS, draw_specs
@@ -393,6 +393,54 @@ def test_parts_of_a_gpu_bench_share_its_time() -> None:
     assert found.rows[0].metric == "one: speed" and found.conditions["parts"]["one"]["said"] == 2
     assert found.rows[1].ours is None and found.rows[1].note.startswith("not measured: no time left")
     assert found.rows[2].note == "not measured: out of memory"
+
+
+def test_what_one_part_leaves_goes_to_the_next_that_wants_it_and_what_is_kept_for_the_last_does_not() -> None:
+    left: list[float] = []
+
+    def measure(*, deadline: float, **options: Any) -> Findings:
+        left.append(deadline - time.monotonic())
+        return Findings(rows=[])
+
+    parts = [gpu.Part(name=name, least_s=0.0, most_s=10.0, measure=measure, options={}) for name in "abc"]
+    gpu.measure(device="cpu", limit_s=40.0, parts=parts)
+    assert left == pytest.approx([20.0, 30.0, 40.0], abs=5.0)
+    gpu.measure(device="cpu", limit_s=15.0, parts=parts)
+    assert left[3:] == pytest.approx([10.0, 10.0, 15.0], abs=5.0)
+
+
+def test_the_parts_of_the_gpu_bench_fit_into_its_time() -> None:
+    parts = gpu.all_parts(None)
+    assert sum(part.most_s for part in parts) <= 450 and all(part.least_s <= part.most_s for part in parts)
+
+
+def test_the_share_of_evaluations_is_that_of_rates_of_the_same_run(code_corpus: Path) -> None:
+    options: dict[str, Any] = {"shape_name": "tiny", "batch_tokens": 1024, "steps": 1000, "seconds": 0.5}
+    found = evaluation.measure(**options, device="cpu", threads=1, paths=(f"{code_corpus}/**/*.py",))
+    share, minutes = found.rows
+    taken = [float(np.median(found.conditions[name])) for name in ("step_s", "evaluation_s")]
+    trained, evaluated = 1000 * taken[0], 20 * taken[1]
+    assert share.ours == pytest.approx(evaluated / (trained + evaluated))
+    assert share.met == (evaluated / (trained + evaluated) <= 0.02)
+    assert share.metric == "share of 20 evaluations of 2,560 tokens in 1,000 steps"
+    assert minutes.ours == pytest.approx((trained + evaluated) / 60) and minutes.goal is None
+
+
+def test_a_rate_from_a_graph_is_that_of_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is a clock, and each product takes a second of it; a recording is the body itself."""
+    import torch
+
+    clock = [0.0]
+    monkeypatch.setattr(gemm, "finish_steps", lambda device: None)
+    monkeypatch.setattr(gemm, "warm_up", lambda body, device: body())
+    monkeypatch.setattr(gemm, "capture", lambda body, device: body)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def product() -> None:
+        clock[0] += 1.0
+
+    for device in ("cpu", "cuda"):
+        assert gemm._time(product, (), torch.device(device), 3.0) == pytest.approx(1.0)
 
 
 def test_several_trainings_at_once_are_measured_beside_one_after_the_other() -> None:

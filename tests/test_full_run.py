@@ -72,6 +72,7 @@ def test_a_run_has_exactly_its_steps_and_its_rate_falls_to_the_end(dataset: Data
     job = make_job(dataset, tmp_path / "run", schedule)
     outcome = run_job(job, on_progress=lambda job, step: seen.append(step))
     assert outcome.ok
+    assert outcome.checks["decoding path"].endswith(" steps")
     assert outcome.kind == "run"
     assert outcome.tokens == outcome.new_tokens == 24 * STEP == seen[-1].tokens
     assert [step.tokens for step in seen] == [STEP * (number + 1) for number in range(24)]

@@ -20,6 +20,7 @@ from autonas import full_run, worker
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.errors import CheckpointError, ResourceError, StudyError
 from autonas.evaluation import latency
+from autonas.model import native_decode
 from autonas.model.transformer import Transformer
 from autonas.run_folder import run_budget
 from autonas.training import loop
@@ -59,6 +60,20 @@ def test_a_job_is_scored_with_its_evidence(job: Job) -> None:
     assert outcome.curve[-1][0] == 6_144
     assert "1e-05" in outcome.checks["leak"]
     assert outcome.checks["training path"].endswith(" 15 steps")
+    assert outcome.checks["decoding path"].endswith(" steps")
+
+
+def test_a_job_says_why_its_samples_were_made_on_a_slower_path(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job its own: PATHS counts on through all of a process."""
+    usual = run_job(job).checks["decoding path"]
+    with monkeypatch.context() as patch:
+        patch.setattr(native_decode, "find_kernels", lambda bits: (None, "there is no C compiler"))
+        slower = run_job(dataclasses.replace(job, trial=4)).checks["decoding path"]
+    assert slower.startswith(("rows ", "shared "))
+    assert slower.endswith(" steps (there is no C compiler)")
+    assert run_job(dataclasses.replace(job, trial=5)).checks["decoding path"] == usual
+    unsampled = run_job(dataclasses.replace(job, trial=6, objectives=("val_loss",)))
+    assert "decoding path" not in unsampled.checks
 
 
 def test_a_job_that_runs_out_of_memory_goes_on_in_smaller_parts_and_says_so(

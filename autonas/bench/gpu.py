@@ -1,7 +1,8 @@
-"""Every goal of a GPU in one go, within a time: training (P1 to P3), generation (P8), start-up (P5) and latencies (P9).
+"""Every goal of a GPU in one go, within a time: training (P1 to P3), a run and its evaluations (P4, P10), generation (P8),
+start-up (P5) and latencies (P9).
 
-Beside them, whether several trainings at once pay. All parts share the time, imports and compilers of peers included; one that
-no longer fits is said to be not measured.
+Beside them, whether several trainings at once pay. All parts share the time, imports and compilers of peers included: each has
+its own, and what those before it left. One that no longer fits is said to be not measured.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autonas.bench import Findings, Row, Say, decode, latency, not_measured, startup, together, train
+from autonas.bench import Findings, Row, Say, decode, evaluation, latency, not_measured, startup, together, train
 from autonas.bench.device import describe, require_cuda, resolve
 from autonas.errors import AutonasError, RequestError
 
@@ -21,7 +22,10 @@ _LIMIT_S = 480.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One of the benches with its options. It is not begun when less than `least_s` is left, and has `most_s` at most."""
+    """One of the benches with its options. It is not begun when less than `least_s` is left.
+
+    `most_s` are kept for it whatever those before it do; it may take more where all after it keep theirs.
+    """
 
     name: str
     least_s: float
@@ -51,7 +55,7 @@ def measure(
     here = resolve(device, None)
     rows: list[Row] = []
     conditions: dict[str, Any] = {**describe(here), "limit_s": limit_s, "parts": {}}
-    for part in parts:
+    for number, part in enumerate(parts):
         left = deadline - time.monotonic()
         if left < part.least_s:
             rows.append(
@@ -60,8 +64,10 @@ def measure(
             continue
         say(f"{part.name}, {left:.0f} s left")
         begun = time.monotonic()
+        kept = sum(later.most_s for later in parts[number + 1 :])
+        end = min(deadline, max(begun + part.most_s, deadline - kept))
         try:
-            found = part.measure(**part.options, device=here.device, deadline=min(deadline, begun + part.most_s), say=say)
+            found = part.measure(**part.options, device=here.device, deadline=end, say=say)
         except RequestError:
             raise
         except AutonasError as error:
@@ -73,7 +79,7 @@ def measure(
 
 
 def all_parts(peer_dir: str | None) -> tuple[Part, ...]:
-    """What is measured, the most telling first."""
+    """What is measured, the most telling first. Their times together leave half a minute of the limit."""
 
     def training(name: str, shape_name: str, batch_tokens: int, peers: Sequence[str], *, least_s: float, most_s: float) -> Part:
         options = {"shape_name": shape_name, "batch_tokens": batch_tokens, "peers": peers, "required": False}
@@ -81,15 +87,18 @@ def all_parts(peer_dir: str | None) -> tuple[Part, ...]:
         return Part(name=name, least_s=least_s, most_s=most_s, measure=train.measure, options=options)
 
     generations = {"shape_name": "large", "seconds": 6.0, "loads": ((1, 1, 64), (55, 4, 128))}
-    beginnings = {"archs": 10, "batch_tokens": 2048, "compiled_archs": 1}
+    beginnings = {"archs": 6, "batch_tokens": 2048, "compiled_archs": 0}
+    # Not the large ones, which fill the device alone.
+    at_once = {"cases": [case for case in together.all_cases() if case.spec.width <= 256], "seconds": 2.0}
     return (
-        training("d512, 8 K tokens", "large", 8192, ("hf", "hf-tuned", "loop", "nanogpt"), least_s=60.0, most_s=160.0),
-        Part(name="29 M", least_s=40.0, most_s=110.0, measure=decode.measure, options=generations),
-        training("d512, 64 K tokens", "large", 65_536, ("hf-tuned", "nanogpt"), least_s=45.0, most_s=120.0),
-        training("d128, 2 K tokens", "small", 2048, ("hf", "hf-tuned", "nanogpt"), least_s=45.0, most_s=110.0),
-        Part(name="at once", least_s=30.0, most_s=60.0, measure=together.measure, options={}),
-        Part(name="startup", least_s=30.0, most_s=70.0, measure=startup.measure, options=beginnings),
-        Part(name="latency", least_s=40.0, most_s=_LIMIT_S, measure=latency.measure, options={}),
+        training("d512, 8 K tokens", "large", 8192, ("hf", "hf-tuned", "loop", "nanogpt"), least_s=60.0, most_s=110.0),
+        Part(name="29 M run", least_s=20.0, most_s=30.0, measure=evaluation.measure, options={}),
+        Part(name="29 M", least_s=40.0, most_s=70.0, measure=decode.measure, options=generations),
+        training("d512, 64 K tokens", "large", 65_536, ("hf-tuned", "nanogpt"), least_s=45.0, most_s=70.0),
+        Part(name="latency", least_s=40.0, most_s=55.0, measure=latency.measure, options={}),
+        training("d128, 2 K tokens", "small", 2048, ("hf-tuned", "nanogpt"), least_s=40.0, most_s=50.0),
+        Part(name="startup", least_s=25.0, most_s=35.0, measure=startup.measure, options=beginnings),
+        Part(name="at once", least_s=20.0, most_s=30.0, measure=together.measure, options=at_once),
     )
 
 

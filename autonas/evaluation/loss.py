@@ -1,7 +1,8 @@
 """Held-out loss in unsmoothed nats per token, each token scored once, and how sure it is.
 
-Which tokens, and from what each is predicted, is said in scored.py. Errors are clustered by document: tokens of one document
-are not independent. The error of the training seed is not in them; it is pooled from repeats by whoever compares trials.
+Which tokens, and from what each is predicted, is said in scored.py; how their losses are computed, in passes.py. Errors are
+clustered by document: tokens of one document are not independent. The error of the training seed is not in them; it is pooled
+from repeats by whoever compares trials.
 """
 
 from __future__ import annotations
@@ -11,20 +12,15 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from autonas.data.dataset import Dataset
 from autonas.evaluation.intervals import t_quantile
-from autonas.evaluation.native_loss import FEWEST_TOKENS, evaluation_kernels, native_nats
-from autonas.evaluation.scored import ScoredTokens, scored_tokens
+from autonas.evaluation.passes import document_nats
+from autonas.evaluation.scored import scored_tokens
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import DocumentLosses, EvaluationSettings, Score
 
-# Logits of a block, in numbers: few enough to stay in a processor's cache, enough to keep a GPU busy.
-_BLOCK_LOGITS: Final = {"cpu": 1 << 20, "cuda": 1 << 26}
-_BATCH_TOKENS: Final = {"cpu": 4096, "cuda": 65_536}
 _MAX_CLUSTERS: Final = 512
 
 
@@ -45,56 +41,8 @@ def evaluate_loss(
     """
     scored = scored_tokens(dataset, split, settings.validation_tokens)
     with eval_mode(model):
-        nats, how = _nats(model, scored, make_way)
+        nats, how = document_nats(model, scored, make_way)
     return merge_documents(nats, np.diff(scored.starts), scored.bytes, how=how)
-
-
-def _nats(model: Transformer, scored: ScoredTokens, make_way: Callable[[], object]) -> tuple[NDArray[np.float64], str]:
-    """Nats of each document by the fastest pass that is right, and how, where that is not the plain one."""
-    kernels = evaluation_kernels(model)
-    if kernels is None or len(scored.targets) < FEWEST_TOKENS:
-        return document_nats(model, scored, make_way), ""
-    found, how = native_nats(model, kernels, scored, make_way)
-    if found is None:
-        return document_nats(model, scored, make_way), f"in float32, since a fast pass was not right ({how})"
-    return found, how
-
-
-@torch.no_grad()
-def document_nats(
-    model: Transformer, scored: ScoredTokens, make_way: Callable[[], object] = lambda: None
-) -> NDArray[np.float64]:
-    """Summed nats of each document, (documents,); the model is used in the mode it is in."""
-    begins, lengths, owners = scored.windows(model.spec.context_length)
-    nats = np.zeros(scored.num_documents)
-    device = model.embedding.weight.device
-    # Windows of similar length go together, so that little is padded. Padding stands at the end, where causal attention
-    # does not look, and is not counted.
-    order = np.argsort(-lengths, kind="stable")
-    first = 0
-    while first < len(order):
-        make_way()
-        longest = int(lengths[order[first]])
-        rows = order[first : first + max(1, _BATCH_TOKENS[device.type] // longest)]
-        offsets = np.arange(longest)
-        real = offsets < lengths[rows, None]  # (B, T)
-        places = np.where(real, begins[rows, None] + offsets, 0)
-        inputs = torch.from_numpy(np.where(real, scored.inputs[places], 0)).to(device)
-        features = model.features(inputs)[torch.from_numpy(real).to(device)]  # (real tokens, d)
-        losses = _token_losses(model, features, torch.from_numpy(scored.targets[places[real]]).to(device))
-        np.add.at(nats, np.repeat(owners[rows], lengths[rows]), losses)
-        first += len(rows)
-    return nats
-
-
-def _token_losses(model: Transformer, features: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
-    """Nats of each target, (N,), with the logits of a block at a time."""
-    rows = max(1, _BLOCK_LOGITS[features.device.type] // model.spec.vocab_size)
-    losses = [
-        F.cross_entropy(model.head(block).float(), target, reduction="none")
-        for block, target in zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
-    ]
-    return torch.cat(losses).double().cpu().numpy()
 
 
 def merge_documents(

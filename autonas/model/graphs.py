@@ -37,6 +37,8 @@ class GraphSteps(StaticSteps):
         super().__init__(*arguments)
         self._first_slot = int(self.memory.keys.shape[3]) - self.made.shape[0]
         self._graphs: dict[int, torch.cuda.CUDAGraph | None] = {}
+        # Memory that all of its graphs share: none runs beside another, and what outlives a step is not in it.
+        self._pool: Any = None
 
     def step(self) -> None:
         most = self.memory.keys.shape[3]
@@ -64,25 +66,19 @@ class GraphSteps(StaticSteps):
 
     def _recorded(self, most: int) -> torch.cuda.CUDAGraph | None:
         if min(self.memory.num_keys, most) - self._first_slot - self.count < MIN_STEPS:
-            PATHS.reasons["too few steps to record a graph"] += 1
             return None
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads of this process may be at work on the device, and that must not break a recording.
             mode = "thread_local"
-            pool, stream = _pool(self.made.device), _stream(self.made.device)
-            with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode=mode):
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            stream = _stream(self.made.device)
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode=mode):
                 self.advance()
         except RuntimeError as error:  # whatever the driver refuses, out of memory among it
             PATHS.reasons[f"recording failed: {str(error).splitlines()[0]}"] += 1
             return None
         return graph
-
-
-@functools.cache
-def _pool(device: torch.device) -> Any:
-    """Memory that all graphs share: none runs beside another, and what outlives a step is not in it."""
-    return torch.cuda.graph_pool_handle()
 
 
 @functools.cache

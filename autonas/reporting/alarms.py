@@ -124,15 +124,19 @@ def _gaps(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
 
 
 def _slower(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
-    """Trainings that did not take the path that their device should have; their check says why, in brackets."""
-    why: dict[str, list[int]] = {}
-    for trial in trials:
-        taken = {outcome.checks.get("training path", "") for run in trial.runs for outcome in run.rungs}
-        for reason in {path.partition(" (")[2].removesuffix(")") for path in taken} - {""}:
-            why.setdefault(reason, []).append(trial.number)
-    for reason, numbers in why.items():
-        text = f"Scores are as good, but training took longer than it had to: {reason}."
-        yield Alarm(severity="note", title="Trained on a slower path", text=text, trials=tuple(numbers))
+    """Trainings and samples that did not take the path that their device should have; their checks say why, in brackets."""
+    for check, title, what in (
+        ("training path", "Trained on a slower path", "training took longer than it had to"),
+        ("decoding path", "Decoded on a slower path", "their samples took longer than they had to"),
+    ):
+        why: dict[str, list[int]] = {}
+        for trial in trials:
+            taken = {outcome.checks.get(check, "") for run in trial.runs for outcome in run.rungs}
+            for reason in {path.partition(" (")[2].removesuffix(")") for path in taken} - {""}:
+                why.setdefault(reason, []).append(trial.number)
+        for reason, numbers in why.items():
+            text = f"Scores are as good, but {what}: {reason}."
+            yield Alarm(severity="note", title=title, text=text, trials=tuple(numbers))
 
 
 def _noisy(trials: Sequence[FinalTrial], objectives: Sequence[Objective]) -> Iterator[Alarm]:

@@ -9,21 +9,23 @@ import pytest
 import torch
 
 from autonas.arch import ArchSpec
+from autonas.data.batches import Windows
 from autonas.data.dataset import Dataset
-from autonas.evaluation import native_loss
+from autonas.evaluation import native_loss, passes
 from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.loss import (
-    document_nats,
     evaluate_loss,
     loss_scores,
     merge_documents,
     paired_difference,
     ratio_estimate,
 )
-from autonas.evaluation.native_loss import evaluation_kernels
+from autonas.evaluation.passes import document_nats, fast_pass, half_losses, held_to_plain, plain_losses, plain_nats
 from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, build_model
-from autonas.trial import DocumentLosses, EvaluationSettings
+from autonas.training.loop import train
+from autonas.training.state import new_state
+from autonas.trial import DocumentLosses, EvaluationSettings, TrainingSettings
 
 FEW = EvaluationSettings(validation_tokens=6_000)
 
@@ -39,12 +41,16 @@ def toy_tokens(lengths: list[int], vocab_size: int, seed: int = 0) -> ScoredToke
     )
 
 
+def no_fast_pass(model: Transformer) -> tuple[None, str]:
+    return None, ""
+
+
 def test_documents_packed_together_have_the_losses_they_have_alone() -> None:
     spec = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=50, context_length=8)
     model = build_model(spec, 3).eval()
     lengths = [1, 7, 8, 9, 30, 2, 16]
     scored = toy_tokens(lengths, 50)
-    packed = document_nats(model, scored)
+    packed = plain_nats(model, scored)
     for number in range(len(lengths)):
         expected = 0.0
         for begin in range(scored.starts[number], scored.starts[number + 1], 8):
@@ -80,10 +86,10 @@ def test_the_same_model_is_scored_alike_twice(dataset: Dataset, model: Transform
 
 
 def test_blocks_of_logits_do_not_change_the_loss(dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
+    monkeypatch.setattr(passes, "fast_pass", no_fast_pass)
     whole = evaluate_loss(model, dataset, FEW)
-    monkeypatch.setattr("autonas.evaluation.loss._BLOCK_LOGITS", {"cpu": 7 * dataset.vocab_size})
-    monkeypatch.setattr("autonas.evaluation.loss._BATCH_TOKENS", {"cpu": 300})
+    monkeypatch.setattr("autonas.evaluation.passes._BLOCK_LOGITS", {"cpu": 7 * dataset.vocab_size})
+    monkeypatch.setattr("autonas.evaluation.passes._BATCH_TOKENS", {"cpu": 300})
     np.testing.assert_allclose(evaluate_loss(model, dataset, FEW).nats, whole.nats, rtol=1e-5)
 
 
@@ -94,8 +100,8 @@ def test_way_is_made_before_every_batch_and_changes_nothing(
     calls: list[int] = []
     batches: list[int] = []
     if plain:
-        monkeypatch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
-    elif evaluation_kernels(model) is None:
+        monkeypatch.setattr(passes, "fast_pass", no_fast_pass)
+    elif fast_pass(model)[0] is None:
         pytest.skip("this processor has no bfloat16 instructions")
     undisturbed = evaluate_loss(model, dataset, FEW)
     owner: Any = model if plain else native_loss
@@ -117,11 +123,11 @@ def test_losses_in_bfloat16_are_those_of_the_plain_pass(
 ) -> None:
     for change in ({}, {"position": "alibi", "norm": "layernorm"}, {"position": "learned", "tied_embeddings": False}):
         model = build_model(dataclasses.replace(spec, **change), 5)
-        if evaluation_kernels(model) is None:
+        if fast_pass(model)[0] is None:
             pytest.skip("this processor has no bfloat16 instructions")
         fast = evaluate_loss(model, dataset, FEW)
         with monkeypatch.context() as patch:
-            patch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
+            patch.setattr(passes, "fast_pass", no_fast_pass)
             plain = evaluate_loss(model, dataset, FEW)
         assert fast.tokens == plain.tokens
         assert sum(fast.nats) / sum(fast.tokens) == pytest.approx(sum(plain.nats) / sum(plain.tokens), abs=1e-3)
@@ -130,15 +136,90 @@ def test_losses_in_bfloat16_are_those_of_the_plain_pass(
 
 
 def test_a_fast_pass_that_is_wrong_is_not_used(dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    if evaluation_kernels(model) is None:
+    if fast_pass(model)[0] is None:
         pytest.skip("this processor has no bfloat16 instructions")
     real = native_loss._losses
     monkeypatch.setattr(native_loss, "_losses", lambda *arguments: [losses + 0.01 for losses in real(*arguments)])
     found = evaluate_loss(model, dataset, FEW)
     assert "was not right" in found.how
     with monkeypatch.context() as patch:
-        patch.setattr("autonas.evaluation.loss.evaluation_kernels", lambda model: None)
+        patch.setattr(passes, "fast_pass", no_fast_pass)
         assert found.nats == evaluate_loss(model, dataset, FEW).nats
+
+
+def trained(spec: ArchSpec, dataset: Dataset, device: str = "cpu") -> Transformer:
+    """A model whose logits are no longer small."""
+    windows = Windows(dataset.tokens("train"), spec.context_length, 0)
+    settings = TrainingSettings(batch_tokens=512, warmup_tokens=1_024, learning_rate=5e-3, precision="float32")
+    state = new_state(build_model(spec, 5, device), windows, settings, seed=0)
+    for _ in train(state, until_tokens=60 * 512):
+        pass
+    return state.model
+
+
+@pytest.mark.parametrize("change", [{}, {"position": "alibi", "norm": "layernorm"}, {"position": "learned"}])
+def test_products_in_bfloat16_have_the_losses_of_the_plain_pass_and_leaves_the_model_alone(
+    dataset: Dataset, spec: ArchSpec, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a CUDA device does, done on a processor."""
+    model = trained(dataclasses.replace(spec, **change), dataset).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    monkeypatch.setattr(passes, "fast_pass", lambda model: (half_losses, ""))
+    fast = evaluate_loss(model, dataset, FEW)
+    monkeypatch.setattr(passes, "fast_pass", no_fast_pass)
+    plain = evaluate_loss(model, dataset, FEW)
+    assert fast.how.startswith("in bfloat16, ") and plain.how == ""
+    assert sum(fast.nats) / sum(fast.tokens) == pytest.approx(sum(plain.nats) / sum(plain.tokens), abs=1e-3)
+    assert fast.nats != plain.nats
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "right"),
+    [
+        (lambda losses: losses, True),
+        (lambda losses: losses + 0.0015, True),
+        (lambda losses: losses + 0.003, False),
+        (lambda losses: losses + np.where(np.arange(len(losses)) % 2, 0.05, -0.05), False),
+        (lambda losses: np.where(np.arange(len(losses)) == 3, np.nan, losses), False),
+    ],
+)
+def test_a_planted_bias_or_error_of_any_fast_pass_is_caught(
+    dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch, spoil: Any, right: bool
+) -> None:
+    scored = scored_tokens(dataset, "validation", FEW.validation_tokens)
+    with torch.no_grad():
+        losses = [spoil(window) for window in plain_losses(model.eval(), scored)]
+    found, note = held_to_plain(model, scored, losses)
+    assert found == right and note.startswith("in bfloat16, ")
+    monkeypatch.setattr(passes, "fast_pass", lambda model: (lambda *arguments: losses, ""))
+    nats, how = document_nats(model, scored)
+    assert how == (note if right else f"in float32, since a fast pass was not right ({note})")
+    assert right or np.array_equal(nats, plain_nats(model, scored))
+
+
+def test_why_there_are_no_kernels_is_said(dataset: Dataset, model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(passes, "find_kernels", lambda bits: (None, "there is no C compiler"))
+    documents = evaluate_loss(model, dataset, FEW)
+    assert documents.how == "in float32, since there is no C compiler"
+    monkeypatch.setattr(passes, "has_bfloat16", lambda device: False)
+    assert evaluate_loss(model, dataset, FEW).how == "", "nothing is missing where the processor has no bfloat16"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+@pytest.mark.parametrize("change", [{}, {"position": "alibi", "norm": "layernorm"}, {"position": "learned"}])
+def test_losses_in_bfloat16_on_a_device_are_those_of_its_plain_pass(
+    dataset: Dataset, spec: ArchSpec, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = trained(dataclasses.replace(spec, **change), dataset, "cuda")
+    fast = evaluate_loss(model, dataset, FEW)
+    again = evaluate_loss(model, dataset, FEW)
+    monkeypatch.setattr(passes, "fast_pass", no_fast_pass)
+    plain = evaluate_loss(model, dataset, FEW)
+    assert fast.how.startswith("in bfloat16, ") and fast == again
+    assert sum(fast.nats) / sum(fast.tokens) == pytest.approx(sum(plain.nats) / sum(plain.tokens), abs=1e-3)
 
 
 def test_merging_documents_keeps_all_sums_and_the_loss() -> None:

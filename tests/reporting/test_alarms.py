@@ -97,14 +97,17 @@ def test_a_reference_that_later_runs_quicker_raises_an_alarm(reference_s: float,
     assert titles(study).get(title) == ((first_complete(study),) if doubted else None)
 
 
-def test_a_training_on_a_slower_path_is_noted_with_its_reason() -> None:
-    checks = {"leak": "fine", "training path": "eager 40 steps (there is no C compiler; install gcc, or set CC)"}
+@pytest.mark.parametrize(
+    ("check", "title"), [("training path", "Trained on a slower path"), ("decoding path", "Decoded on a slower path")]
+)
+def test_a_slower_path_is_noted_with_its_reason(check: str, title: str) -> None:
+    checks = {"leak": "fine", check: "eager 40 steps (there is no C compiler; install gcc, or set CC)"}
     study = with_last_outcome(make_study(), lambda trial: {"checks": checks})
-    found = [alarm for alarm in build_report(study).alarms if alarm.title == "Trained on a slower path"]
-    assert [alarm.trials for alarm in found] == [(first_complete(study),)]
+    found = [alarm for alarm in build_report(study).alarms if alarm.title.endswith("on a slower path")]
+    assert [(alarm.title, alarm.trials) for alarm in found] == [(title, (first_complete(study),))]
     assert found[0].text.endswith("there is no C compiler; install gcc, or set CC.")
-    usual = with_last_outcome(make_study(), lambda trial: {"checks": {**checks, "training path": "native bfloat16 40 steps"}})
-    assert "Trained on a slower path" not in titles(usual)
+    usual = with_last_outcome(make_study(), lambda trial: {"checks": {**checks, check: "native bfloat16 40 steps"}})
+    assert title not in titles(usual)
 
 
 def test_assumed_seed_noise_is_noted_only_without_repeats() -> None:
