@@ -267,32 +267,34 @@ def test_an_operation_without_an_order_costs_the_order_and_not_the_graph(make_st
 
 def test_kernels_with_an_order_are_asked_for_strictly_and_only_inside() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic
     with deterministic(strict=True):
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.is_deterministic_algorithms_warn_only_enabled(), "attention has an order in the strict mode alone"
-        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert not memory.fill_uninitialized_memory
         with deterministic(strict=False):
             assert torch.is_deterministic_algorithms_warn_only_enabled()
         assert not torch.is_deterministic_algorithms_warn_only_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.utils.deterministic.fill_uninitialized_memory
+    assert memory.fill_uninitialized_memory
 
 
 def test_attention_is_of_one_family_in_a_step_and_what_it_was_outside(
     make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
+    kernels: Any = torch.backends.cuda
 
     def look(logits: Tensor, targets: Tensor, smoothing: float, share: float) -> Tensor:
-        seen.append(torch.backends.cuda.cudnn_sdp_enabled())
-        assert torch.backends.cuda.flash_sdp_enabled() and torch.backends.cuda.math_sdp_enabled()
+        seen.append(kernels.cudnn_sdp_enabled())
+        assert kernels.flash_sdp_enabled() and kernels.math_sdp_enabled()
         return torch_loss_(logits, targets, smoothing, share)
 
-    before = torch.backends.cuda.cudnn_sdp_enabled()
+    before = kernels.cudnn_sdp_enabled()
     give_loss(monkeypatch, look)
     losses(graphed(make_state()), STEP_TOKENS)
     assert seen and not any(seen)
-    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+    assert kernels.cudnn_sdp_enabled() == before
 
 
 def test_a_way_is_known_by_its_name_and_goes_down_only() -> None:
