@@ -32,6 +32,7 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.floor import Floor
 from autonas.full_run import run_full
+from autonas.machine import pin_threads
 from autonas.model.transformer import build_model
 from autonas.run_folder import rewrite_lines
 from autonas.training.attempts import check_attempt, claim_attempt
@@ -65,7 +66,15 @@ def run_job(
         TrialFailure: kind "preempted" only: `stop` said so; what the last checkpoint holds is kept.
     """
     started = time.monotonic()
+    cores = pin_threads(max(job.threads, job.latency.threads))
     torch.set_num_threads(job.threads)
+    outcome = _outcome(job, started, on_progress, stop, floor)
+    return dataclasses.replace(outcome, checks={**outcome.checks, "cores": cores}) if cores else outcome
+
+
+def _outcome(
+    job: Job, started: float, on_progress: OnProgress | None, stop: Callable[[], bool] | None, floor: Floor | None
+) -> Outcome:
     try:
         if job.kind == "latency":
             return _run_latency(job, started)

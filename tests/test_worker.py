@@ -164,6 +164,20 @@ def test_a_latency_job_needs_no_data(job: Job) -> None:
     assert any(name.startswith("latency ") for name in outcome.checks)
 
 
+def test_a_job_says_on_which_cores_it_was_done_where_that_was_asked_for(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = dataclasses.replace(job, kind="latency", threads=3)
+    assert "cores" not in run_job(job).checks
+    asked: list[int] = []
+
+    def pin(count: int) -> str:
+        asked.append(count)
+        return "pinned to 0, 1, 2"
+
+    monkeypatch.setattr("autonas.worker.pin_threads", pin)
+    assert run_job(job).checks["cores"] == "pinned to 0, 1, 2"
+    assert asked == [3]
+
+
 def test_what_is_no_job_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str], job: Job) -> None:
     for content in ("{", "[]", '{"kind": "train"}', json.dumps({**to_json(job), "kind": "dance"})):
         (tmp_path / "job.json").write_text(content)

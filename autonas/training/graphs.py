@@ -39,8 +39,9 @@ _SHAPES = 1 << 20  # of blocks that one process may compile: dynamo's own limit 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """How a graph's step is made."""
+    """How a step is made that is the same calls on the same memory each time."""
 
+    recorded: bool = True  # as a CUDA graph
     compiled: bool = False
     fused_loss: bool = True  # where there is Triton
     ordered: bool = True  # only kernels whose sums have an order
@@ -49,14 +50,14 @@ class Way:
     def path(self) -> str:
         """Its name in `TrainState.paths`."""
         compiled, ordered = "+compile" if self.compiled else "", "" if self.ordered else "+nondeterministic"
-        return f"graph{compiled}{ordered}{'' if self.fused_loss else ' without triton'}"
+        return f"{'graph' if self.recorded else 'program'}{compiled}{ordered}{'' if self.fused_loss else ' without triton'}"
 
 
 _WAYS = {
     way.path: way
     for way in (
-        Way(compiled=compiled, fused_loss=fused_loss, ordered=ordered)
-        for compiled, fused_loss, ordered in itertools.product((True, False), repeat=3)
+        Way(recorded=recorded, compiled=compiled, fused_loss=fused_loss, ordered=ordered)
+        for recorded, compiled, fused_loss, ordered in itertools.product((True, False), repeat=4)
     )
 }
 
@@ -67,6 +68,7 @@ def way_begun(paths: Iterable[str]) -> Way | None:
     if not begun:
         return None
     return Way(
+        recorded=all(way.recorded for way in begun),
         compiled=all(way.compiled for way in begun),
         fused_loss=all(way.fused_loss for way in begun),
         ordered=all(way.ordered for way in begun),
@@ -94,7 +96,7 @@ class GraphStep:
         on_compiled: Callable[[], None] = lambda: None,
     ) -> None:
         self._way = way or Way()
-        self._record = capture if record is None else record
+        self._record = record or (capture if self._way.recorded else _as_it_is)
         self._on_compiled = on_compiled
         self._captured: _Captured | None = None
         self._plain: EagerStep | None = None
@@ -225,6 +227,10 @@ def capture(body: Callable[[], None], device: torch.device) -> Replay:
     with here, torch.cuda.graph(graph, stream=capture_stream(device), capture_error_mode="thread_local"):
         body()
     return graph.replay
+
+
+def _as_it_is(body: Callable[[], None], device: torch.device) -> Replay:
+    return body
 
 
 def warm_up(body: Callable[[], None], device: torch.device) -> None:

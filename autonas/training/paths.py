@@ -16,7 +16,7 @@ from autonas.training.precision import autocast_dtype
 from autonas.training.proof import doubt
 from autonas.training.state import Step, TrainState
 from autonas.training.steps import EagerStep
-from autonas.training.tiers import compiles, remember_compiled, use_shared_caches, was_compiled
+from autonas.training.tiers import compile_wish, compiles, remember_compiled, use_shared_caches, was_compiled
 
 # Attention weights may take so much, or as much as all of a training is said to take: beyond that, where nobody counted on
 # them, they could cost a worker its life.
@@ -36,6 +36,10 @@ def choose_step(state: TrainState) -> Step:
 
 
 def _on_processor(state: TrainState) -> Step:
+    compiled = way_begun(state.paths) if state.paths else Way(recorded=False, compiled=compile_wish() == "always")
+    if compiled is not None and compiled.compiled and not compiled.recorded:
+        use_shared_caches()
+        return GraphStep(way=compiled)
     kernels, reason = find_kernels(32 if autocast_dtype(state.settings.precision, state.device) is None else 16)
     if kernels is not None:
         step = NativeStep(kernels)
@@ -71,7 +75,7 @@ def _doubt(state: TrainState, step: NativeStep) -> str:
 def _on_cuda(state: TrainState) -> Step:
     """A graph, of compiled blocks where that pays. It says itself what it gives up."""
     # A training that goes on takes the way that it took.
-    begun = way_begun(state.paths)
+    begun = way_begun(path for path in state.paths if path.startswith("graph"))  # on a processor they have other names
     if EagerStep.path in state.paths or begun not in (None, Way(), Way(compiled=True)):
         state.slower_because = state.slower_because or f"it began as {', '.join(sorted(state.paths))}"
     if EagerStep.path in state.paths:

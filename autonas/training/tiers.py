@@ -14,6 +14,7 @@ import torch
 
 from autonas import cost
 from autonas.data.cache import key_of, write_file
+from autonas.errors import RequestError
 from autonas.machine import cache_folder
 from autonas.training.state import TrainState
 
@@ -38,7 +39,12 @@ def pays(training_s: float, speed_up: float, compile_s: float) -> bool:
 
 
 def compiles(state: TrainState, *, cached: bool, costs: CompileCosts | None = None) -> bool:
-    """Whether the blocks of a training should be compiled. Not where nobody has said how long it is to be."""
+    """Whether the blocks of a training should be compiled: as `$AUTONAS_COMPILE` says, else where it pays.
+
+    That is not known where nobody has said how long the training is to be. Raises RequestError.
+    """
+    if (wish := compile_wish()) != "auto":
+        return wish == "always"
     costs = costs or CompileCosts()
     if state.planned_tokens is None:
         return False
@@ -48,6 +54,14 @@ def compiles(state: TrainState, *, cached: bool, costs: CompileCosts | None = No
     # With dropout they are compiled a second time without, to be compared with torch's own (graphs.py).
     drops = state.model.spec.attention_dropout or state.model.spec.residual_dropout
     return pays(training_s, costs.speed_up, 2.0 * compile_s if drops else compile_s)
+
+
+def compile_wish() -> str:
+    """`$AUTONAS_COMPILE`: always, never, or auto, which it is when nobody has set it. Raises RequestError."""
+    wish = os.environ.get("AUTONAS_COMPILE") or "auto"
+    if wish not in ("auto", "always", "never"):
+        raise RequestError(f"AUTONAS_COMPILE is {wish!r}; set it to auto, always or never")
+    return wish
 
 
 def use_shared_caches() -> None:

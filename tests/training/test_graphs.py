@@ -298,7 +298,8 @@ def test_attention_is_of_one_family_in_a_step_and_what_it_was_outside(
 
 
 def test_a_way_is_known_by_its_name_and_goes_down_only() -> None:
-    ways = [Way(compiled=a, fused_loss=b, ordered=c) for a, b, c in itertools.product((True, False), repeat=3)]
+    every = itertools.product((True, False), repeat=4)
+    ways = [Way(recorded=a, compiled=b, fused_loss=c, ordered=d) for a, b, c, d in every]
     assert all(way_begun([way.path]) == way for way in ways)
     assert way_begun([]) is None and way_begun(["eager", "native float32"]) is None
     assert way_begun(["graph", "graph+compile"]) == Way()

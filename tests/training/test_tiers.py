@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autonas import cost
+from autonas.errors import RequestError
+from autonas.training.loop import train
 from autonas.training.paths import choose_step
 from autonas.training.state import TrainState
+from autonas.training.steps import EagerStep
 from autonas.training.tiers import CompileCosts, compiles, pays, remember_compiled, use_shared_caches, was_compiled
 from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_spec
 
@@ -96,3 +99,42 @@ def test_compilers_keep_their_work_in_the_cache_unless_told_otherwise(tmp_path: 
     use_shared_caches()
     assert os.environ["TRITON_CACHE_DIR"] == "/somewhere"
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "inductor")
+
+
+def test_what_the_environment_says_of_compiling_holds(make_state: StateMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = make_state()
+    state.planned_tokens = 10**15
+    assert compiles(state, cached=True)
+    monkeypatch.setenv("AUTONAS_COMPILE", "never")
+    assert not compiles(state, cached=True)
+    monkeypatch.setenv("AUTONAS_COMPILE", "always")
+    state.planned_tokens = None
+    assert compiles(state, cached=False)
+    monkeypatch.setenv("AUTONAS_COMPILE", "yes")
+    with pytest.raises(RequestError, match="AUTONAS_COMPILE is 'yes'; set it to auto, always or never"):
+        compiles(state, cached=True)
+    with pytest.raises(RequestError, match="AUTONAS_COMPILE"):
+        choose_step(state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_processor_compiles_where_it_is_asked_to_and_learns_the_same(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    spec = tiny_spec(residual_dropout=dropout)
+    plain = make_state(spec=spec)
+    plain.step = EagerStep()
+    expected = [found.loss for found in train(plain, until_tokens=20 * STEP_TOKENS)]
+    state = make_state(spec=spec)
+    monkeypatch.setenv("AUTONAS_COMPILE", "always")
+    found = [found.loss for found in train(state, until_tokens=10 * STEP_TOKENS)]
+    assert set(state.paths) == {"program+compile"} and not state.slower_because
+    monkeypatch.delenv("AUTONAS_COMPILE")
+    state.step = None
+    found += [found.loss for found in train(state, until_tokens=20 * STEP_TOKENS)]
+    assert set(state.paths) == {"program+compile"}, "it goes on as it began"
+    if dropout:  # whose masks a compiler draws in a way of its own
+        assert sum(found) == pytest.approx(sum(expected), rel=0.1)
+    else:
+        assert found == pytest.approx(expected, rel=1e-3)
