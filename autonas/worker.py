@@ -37,6 +37,7 @@ from autonas.model.transformer import build_model
 from autonas.run_folder import rewrite_lines
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, save, save_model
+from autonas.training.graphs import order_products
 from autonas.training.guards import memory_guard
 from autonas.training.loop import Progress, finish_steps, train
 from autonas.training.state import TrainState, fork_cooldown, new_state
@@ -45,6 +46,8 @@ from autonas.trial import EvaluationSettings, Failure, Job, Outcome, Sample, Sco
 
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown
 _WINDOWS_AT_ONCE = 4096
+
+order_products()
 
 OnProgress = Callable[[Job, Progress], None]
 

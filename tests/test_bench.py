@@ -411,7 +411,7 @@ def test_what_one_part_leaves_goes_to_the_next_that_wants_it_and_what_is_kept_fo
 
 def test_the_parts_of_the_gpu_bench_fit_into_its_time() -> None:
     parts = gpu.all_parts(None)
-    assert sum(part.most_s for part in parts) <= 450 and all(part.least_s <= part.most_s for part in parts)
+    assert sum(part.most_s for part in parts) <= 460 and all(part.least_s <= part.most_s for part in parts)
 
 
 def test_the_share_of_evaluations_is_that_of_rates_of_the_same_run(code_corpus: Path) -> None:
@@ -422,7 +422,7 @@ def test_the_share_of_evaluations_is_that_of_rates_of_the_same_run(code_corpus: 
     trained, evaluated = 1000 * taken[0], 20 * taken[1]
     assert share.ours == pytest.approx(evaluated / (trained + evaluated))
     assert share.met == (evaluated / (trained + evaluated) <= 0.02)
-    assert share.metric == "share of 20 evaluations of 2,560 tokens in 1,000 steps"
+    assert share.metric == "share of 20 evaluations of 2,048 tokens in 1,000 steps"
     assert minutes.ours == pytest.approx((trained + evaluated) / 60) and minutes.goal is None
 
 

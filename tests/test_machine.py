@@ -108,6 +108,33 @@ def test_processes_are_pinned_to_cores_of_their_own_until_they_end(tmp_path: Pat
             process.communicate()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins nothing")
+def test_who_asks_for_more_cores_gets_more_or_none_and_knows_all_of_them_still(tmp_path: Path) -> None:
+    code = """
+from autonas.machine import num_cores, pin_threads
+all_cores = num_cores()
+print(pin_threads(1).startswith("pinned to"), pin_threads(1) == pin_threads(1), num_cores() == all_cores)
+print(pin_threads(all_cores).count(",") == all_cores - 1, num_cores() == all_cores)
+print(pin_threads(all_cores + 1).startswith("not pinned: "), num_cores() == all_cores)
+import os
+print(len(os.sched_getaffinity(0)) == all_cores)
+"""
+    environment = {**os.environ, "AUTONAS_PIN": "1", "TMPDIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert set(run.stdout.split()) == {"True"}
+    tmp_path.joinpath(f"autonas-cores-{os.getuid()}").rename(tmp_path / "away")
+    tmp_path.joinpath(f"autonas-cores-{os.getuid()}").write_text("a file")
+    code = "from autonas.machine import pin_threads; print(pin_threads(1))"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("not pinned: ") and "File exists" in run.stdout
+
+
+def test_what_pinning_does_not_know_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTONAS_PIN", "true")
+    with pytest.raises(RequestError, match="AUTONAS_PIN is 'true'; set it to 1"):
+        machine.pin_threads(1)
+
+
 def test_nobody_is_pinned_who_did_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AUTONAS_PIN", raising=False)
     cores = num_cores()

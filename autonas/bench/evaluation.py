@@ -29,6 +29,7 @@ from autonas.evaluation.passes import document_nats
 from autonas.evaluation.scored import ScoredTokens
 from autonas.model.transformer import build_model, eval_mode
 from autonas.run_folder import probing
+from autonas.training.graphs import order_products
 from autonas.training.loop import finish_steps
 from autonas.training.state import new_state
 from autonas.trial import EvaluationSettings
@@ -69,7 +70,7 @@ def measure(
             spec=spec, batch_tokens=batch_tokens, tokens_file=str(tokens_file), device=here.device, threads=here.threads
         )
         say(f"{spec_text(spec)}; {count} evaluations of {probe_tokens:,} tokens in {steps:,} steps")
-        with Contestant(_serve, task, probe_tokens, deadline=deadline) as contestant:
+        with Contestant(_serve, task, probe_tokens, steps * batch_tokens, deadline=deadline) as contestant:
             contestant.answer(compile_patience_s(deadline))
             step_s = contestant.ask(_WARM_STEPS) / _WARM_STEPS
             block = max(int(seconds / _ROUNDS / step_s), 1)
@@ -108,11 +109,13 @@ def measure(
     return Findings(rows=rows, conditions={**conditions, "step_s": trained, "evaluation_s": evaluated})
 
 
-def _serve(turns: Turns, task: Task, probe_tokens: int) -> None:
+def _serve(turns: Turns, task: Task, probe_tokens: int, planned_tokens: int) -> None:
     """Seconds of so many steps, or of an evaluation and how it was made."""
+    order_products()
     device = begin(task)
     state = new_state(build_model(task.spec, 0, device), task.windows(), task.settings(), seed=0)
-    scored = _scored(task.tokens()[: probe_tokens + 1])
+    state.planned_tokens = planned_tokens  # by which a training on CUDA chooses its way
+    scored = _scored(np.resize(task.tokens(), probe_tokens + 1))
     train_steps(state, _WARM_STEPS)  # compiles, captures, and fills the allocator
     with eval_mode(state.model):
         document_nats(state.model, scored)

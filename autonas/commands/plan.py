@@ -98,6 +98,7 @@ def _plan_run(options: argparse.Namespace, recipe: Recipe, spec: ArchSpec, corpu
     from autonas.machine import resolve_threads
     from autonas.plan import busy_notes, run_plan
     from autonas.plan.measuring import time_architecture, time_scoring
+    from autonas.run_folder import step_tokens
 
     threads = resolve_threads(options.threads)
     note("timing the architecture")
@@ -107,7 +108,14 @@ def _plan_run(options: argparse.Namespace, recipe: Recipe, spec: ArchSpec, corpu
     starting = _PROCESS_S + time.monotonic() - begun
     others = OthersOnCpu()
     scoring = time_scoring(recipe, spec, device=options.device, threads=threads)
-    timed = time_architecture(recipe, spec, device=options.device, threads=threads, seconds=_RUN_SECONDS)
+    timed = time_architecture(
+        recipe,
+        spec,
+        device=options.device,
+        threads=threads,
+        seconds=_RUN_SECONDS,
+        planned_tokens=options.steps * step_tokens(spec, recipe.training),
+    )
     values = run_plan(
         recipe,
         spec,

@@ -146,6 +146,19 @@ def num_quick(blocks: Blocks, protocol: Protocol, reference_s: float) -> int:
     return int((np.abs(np.array(blocks.reference) / reference_s - 1) <= protocol.quick_share).sum())
 
 
+def halves(attempts: Sequence[Blocks]) -> tuple[float, float]:
+    """The ratios of the first half of the attempts and of the second."""
+    half = max(len(attempts) // 2, 1)
+    return together(attempts[:half]).ratio, together(attempts[-half:]).ratio
+
+
+def _enough(attempts: Sequence[Blocks], protocol: Protocol, reference_s: float) -> bool:
+    """Whether noisy attempts are enough together: the reference was often enough at its own speed, and both halves agree."""
+    first, second = halves(attempts)
+    agree = abs(first / second - 1) <= protocol.max_spread
+    return agree and num_quick(together(attempts), protocol, reference_s) >= protocol.quick_blocks
+
+
 def attempt_until_quiet(
     attempt: Callable[[], Blocks],
     protocol: Protocol,
@@ -161,8 +174,7 @@ def attempt_until_quiet(
     while True:
         attempts.append(attempt())
         found = complaints(attempts[-1], protocol, reference_s)
-        enough = reference_s is not None and num_quick(together(attempts), protocol, reference_s) >= protocol.quick_blocks
-        if not found or enough:
+        if not found or (reference_s is not None and _enough(attempts, protocol, reference_s)):
             return attempts, ()
         if len(attempts) > protocol.repeats and (reference_s is None or clock() - begun >= protocol.search_s):
             return attempts, found
@@ -203,8 +215,7 @@ def latency_score(
     best = attempts[-1] if quiet else together(attempts)
     bounds = [ratio_interval(best)]
     if not quiet:
-        half = max(len(attempts) // 2, 1)
-        bounds += [(part.ratio, part.ratio) for part in (together(attempts[:half]), together(attempts[-half:]))]
+        bounds += [(ratio, ratio) for ratio in halves(attempts)]
     if found:
         bounds += [(blocks.ratio, blocks.ratio) for blocks in attempts]
         bounds.append((float(np.percentile(best.ratios, 25)), float(np.percentile(best.ratios, 75))))

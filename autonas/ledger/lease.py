@@ -79,7 +79,12 @@ def _wait_for(folder: Path) -> BinaryIO | None:
 def _try(folder: Path) -> BinaryIO | None:
     """The locked file, or None while another process has it."""
     path = folder / _NAME
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        if folder.is_file():
+            raise
+        return None  # whoever held it removed it just now
     with contextlib.ExitStack() as stack, contextlib.suppress(BlockingIOError, FileNotFoundError):
         file = stack.enter_context(path.open("ab"))
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

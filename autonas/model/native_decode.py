@@ -1,7 +1,7 @@
 """Prompts and new tokens read by our own kernels, a pass in a single call, products included (autonas/kernels/decode.c).
 
-A step of a small model by torch's calls is mostly the calls. Before a model is used this way, part of a prompt is read both by
-the kernels and by the plain pass, and their logits are compared: what is wrong is not used, and steps.PATHS says why.
+A step of a small model by torch's calls is mostly the calls. Before a model is used this way, some tokens are read both by the
+kernels and by the plain pass, and their logits are compared: what is wrong is not used, and steps.PATHS says why.
 
 Shapes: G prompts, B rows, N new tokens, L layers, K key-value heads, D width of a head, V vocabulary.
 """
@@ -168,7 +168,9 @@ def placed(sequences: Sequence[Tokens], slot: int) -> Tensor:
 class NativeSteps:
     """As steps.PlainSteps: rows of the same prompt share its keys and values."""
 
-    def __init__(self, decoder: NativeDecoder, prompts: Sequence[Tokens], rows: Sequence[int], choice: Choice, num_new: int):
+    def __init__(
+        self, decoder: NativeDecoder, prompts: Sequence[Tokens], rows: Sequence[int], choice: Choice, num_new: int
+    ) -> None:
         """Row i continues prompt `rows[i]`."""
         self._decoder, self._choice = decoder, choice
         self._reader = NativeReader(decoder)

@@ -21,7 +21,7 @@ from autonas.model.sampling import Sampling, choose_tokens
 
 @dataclass(slots=True)
 class DecodePaths:
-    """How many steps ran on each path ("rows", "shared", "static", "graph"), and why a faster one was left."""
+    """How many steps ran on each path ("native", "rows", "shared", "static", "graph"), and why a faster one was left."""
 
     steps: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)

@@ -52,14 +52,31 @@ def time_architectures(
 
 
 def time_architecture(
-    recipe: Recipe, spec: ArchSpec, *, device: str, threads: int, seconds: float, deadline: float = math.inf
+    recipe: Recipe,
+    spec: ArchSpec,
+    *,
+    device: str,
+    threads: int,
+    seconds: float,
+    deadline: float = math.inf,
+    planned_tokens: int | None = None,
 ) -> Timed:
-    """The speed of training `spec`, and its latency where the recipe measures it here and the deadline is not yet over."""
+    """The speed of training `spec`, and its latency where the recipe measures it here and the deadline is not yet over.
+
+    `planned_tokens`: of the training, where one is meant; on CUDA a long one takes its steps another way.
+    """
     from autonas.evaluation.latency import resolve_device
     from autonas.training.speed import measure_speed
 
     try:
-        speed = measure_speed(spec, recipe.training, device=resolve_device(device), threads=threads, seconds=seconds)
+        speed = measure_speed(
+            spec,
+            recipe.training,
+            device=resolve_device(device),
+            threads=threads,
+            seconds=seconds,
+            planned_tokens=planned_tokens,
+        )
     except TrialFailure as failure:
         raise RequestError(
             f"timing an architecture of {cost.count_params(spec):,} parameters ended ({failure.kind}): {failure}; "

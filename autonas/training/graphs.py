@@ -1,7 +1,8 @@
 """A whole step as one CUDA graph: launched by one call, where its hundred kernels would wait for the host one by one.
 
 What is captured is program.py's; here it is made ready without changing the training, captured and replayed. What fails is
-given up by and by, loudly: compiled blocks, then the fused loss, then the graph.
+given up by and by, loudly: an order of sums where that is what is missing, compiled blocks, the fused loss, the graph. On a
+processor nothing is captured (`Way.recorded`).
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ from autonas.training.streams import capture_stream
 Replay = Callable[[], object]
 WARM_UPS = 2  # libraries make their workspaces, Triton and inductor their kernels: none of that may happen in a capture
 
-# cuBLAS repeats itself bitwise only with workspaces of its own, and torch looks here once: at the process's first product.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
 COMPILED_TOLERANCE = 0.1  # of the norm: what bfloat16 allows two ways of summing (proof.py)
 
 _SHAPES = 1 << 20  # of blocks that one process may compile: dynamo's own limit is 8, and a search goes through hundreds
+
+
+def order_products() -> None:
+    """Let cuBLAS repeat itself bitwise, with workspaces of its own. To be called before the process's first product on CUDA."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,21 +36,23 @@ def choose_step(state: TrainState) -> Step:
 
 
 def _on_processor(state: TrainState) -> Step:
-    compiled = way_begun(state.paths) if state.paths else Way(recorded=False, compiled=compile_wish() == "always")
-    if compiled is not None and compiled.compiled and not compiled.recorded:
+    begun = way_begun(state.paths)
+    if begun is None and compile_wish() == "always" and not state.paths:
+        begun = Way(recorded=False, compiled=True)
+    if begun is not None and not begun.recorded:
         use_shared_caches()
-        return GraphStep(way=compiled)
+        return GraphStep(way=begun)
     kernels, reason = find_kernels(32 if autocast_dtype(state.settings.precision, state.device) is None else 16)
     if kernels is not None:
         step = NativeStep(kernels)
         # A training that goes on takes the way that it took, and that proved itself when it began.
         if step.path in state.paths:
             return step
-        begun = f"it began as {', '.join(sorted(state.paths))}" if state.paths else ""
-        reason = begun or _too_long(state, kernels.bits) or _doubt(state, step)
+        reason = f"it began as {', '.join(sorted(state.paths))}" if state.paths else ""
+        reason = reason or _too_long(state, kernels.bits) or _doubt(state, step)
         if not reason:
             return step
-    state.slower_because = reason
+    state.slower_because = state.slower_because or reason
     return EagerStep()
 
 
@@ -76,7 +78,8 @@ def _on_cuda(state: TrainState) -> Step:
     """A graph, of compiled blocks where that pays. It says itself what it gives up."""
     # A training that goes on takes the way that it took.
     begun = way_begun(path for path in state.paths if path.startswith("graph"))  # on a processor they have other names
-    if EagerStep.path in state.paths or begun not in (None, Way(), Way(compiled=True)):
+    # Nobody gave a fused loss up where there is no Triton.
+    if EagerStep.path in state.paths or (begun is not None and not begun.ordered):
         state.slower_because = state.slower_because or f"it began as {', '.join(sorted(state.paths))}"
     if EagerStep.path in state.paths:
         return EagerStep()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +11,19 @@ from hypothesis import strategies as st
 
 from autonas import cost
 from autonas.errors import RequestError
+from autonas.model.blocks import Block
 from autonas.training.loop import train
 from autonas.training.paths import choose_step
 from autonas.training.state import TrainState
 from autonas.training.steps import EagerStep
 from autonas.training.tiers import CompileCosts, compiles, pays, remember_compiled, use_shared_caches, was_compiled
 from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_spec
+
+
+@pytest.fixture(autouse=True)
+def as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTONAS_COMPILE", raising=False)
+
 
 COSTS = CompileCosts(speed_up=2.0, fresh_s=10.0, cached_s=2.0, flops_per_s=1e9)
 
@@ -74,7 +82,7 @@ def test_a_training_that_goes_on_takes_the_way_that_it_took(
     state = make_state()
     state.paths.update(taken)
     assert choose_step(state).path == (path or ("graph+compile" if pays else "graph"))
-    assert bool(state.slower_because) == (path not in (None, "graph", "graph+compile"))
+    assert bool(state.slower_because) == (path not in (None, "graph", "graph+compile", "graph without triton"))
 
 
 def test_what_was_compiled_is_known_by_the_shape_of_a_block(
@@ -115,6 +123,22 @@ def test_what_the_environment_says_of_compiling_holds(make_state: StateMaker, mo
         compiles(state, cached=True)
     with pytest.raises(RequestError, match="AUTONAS_COMPILE"):
         choose_step(state)
+
+
+def test_a_processor_whose_compiling_failed_goes_on_as_it_came_down_and_keeps_the_reason(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any, **named: Any) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setenv("AUTONAS_COMPILE", "always")
+    monkeypatch.setattr(Block, "compile", refuse)
+    state = make_state()
+    with pytest.warns(RuntimeWarning, match="no compiled blocks: RuntimeError: no C"):
+        list(train(state, until_tokens=2 * STEP_TOKENS))
+    state.step = None
+    list(train(state, until_tokens=4 * STEP_TOKENS))
+    assert set(state.paths) == {"program"} and "no C++ compiler" in state.slower_because
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from autonas.bench.trainers import FLAGS, Task
 from autonas.bench.trainers.steps import begin
 from autonas.bench.turns import Block, Turns
 from autonas.model.transformer import build_model
+from autonas.training.graphs import order_products
 from autonas.training.loop import finish_steps, train
 from autonas.training.state import TrainState, new_state
 
@@ -17,6 +18,7 @@ _TOKENS_PER_PARAMETER = 20
 
 
 def serve(turns: Turns, task: Task, way: str) -> None:
+    order_products()
     device = begin(task)
     state = new_state(build_model(task.spec, 0, device), task.windows(), task.settings(), seed=0)
     state.planned_tokens = _TOKENS_PER_PARAMETER * cost.count_params(task.spec)
