@@ -19,8 +19,8 @@ from autonas.trial import Budget, Job, TrainingSettings, from_json, to_json
 
 CURVE_LINES = 2000  # of a whole run
 # Tokens that are scored on the way, as a share of the run's. A forward pass is a third of a step, and part of them are scored
-# twice (evaluation/passes.py): 5 % took 2.4 % of the time of a run of 4,000 steps on a processor.
-PROBE_SHARE = 0.04
+# twice (evaluation/passes.py): 3.5 % took 2.3 % of the time of a run of 4,000 steps on a processor.
+PROBE_SHARE = 0.025
 # Of one evaluation: differences between two of the same run then have standard errors of .009 to .018 nats on the standard
 # library's 13 documents of that size, of .009 to .014 on all of its 26.
 PROBE_TOKENS = 65_536

@@ -422,7 +422,7 @@ def test_the_share_of_evaluations_is_that_of_rates_of_the_same_run(code_corpus: 
     trained, evaluated = 1000 * taken[0], 20 * taken[1]
     assert share.ours == pytest.approx(evaluated / (trained + evaluated))
     assert share.met == (evaluated / (trained + evaluated) <= 0.02)
-    assert share.metric == "share of 20 evaluations of 2,048 tokens in 1,000 steps"
+    assert share.metric == "share of 20 evaluations of 1,280 tokens in 1,000 steps"
     assert minutes.ours == pytest.approx((trained + evaluated) / 60) and minutes.goal is None
 
 

@@ -140,7 +140,7 @@ def _spread(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         chosen = np.unique(np.linspace(0, len(lengths) - 1, count).astype(np.int64))
         if lengths[chosen].sum() >= _COMPARED_TOKENS or len(chosen) == len(lengths):
             return chosen
-        count *= 2
+        count += 1
 
 
 def _sum_documents(model: Transformer, scored: ScoredTokens, losses: Losses) -> NDArray[np.float64]:
