@@ -32,8 +32,8 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.floor import Floor
 from autonas.full_run import run_full
-from autonas.machine import pin_threads
 from autonas.model.transformer import build_model
+from autonas.pinning import pin_threads
 from autonas.run_folder import rewrite_lines
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, save, save_model

@@ -75,7 +75,10 @@ def test_what_fails_ends_alone_and_leaves_the_floor() -> None:
 
 
 def test_alone_it_costs_nothing_to_pass_on() -> None:
+    reached = []
     with Floor() as floor:
         floor.pass_on()
+        reached.append("passed on")
         with floor.aside(), floor:
-            pass
+            reached.append("taken again while aside")
+    assert reached == ["passed on", "taken again while aside"]

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from autonas.bench import Findings, Row, Say
 from autonas.bench.device import describe, resolve
 from autonas.bench.shapes import shape
 from autonas.bench.statistics import spread
-from autonas.bench.text import write_tokens
+from autonas.bench.text import task_on_text
 from autonas.bench.trainers import FLAGS, Task
 from autonas.bench.trainers.ours import train_steps
 from autonas.bench.trainers.steps import begin
@@ -63,12 +61,7 @@ def measure(
     spec = shape(shape_name, dropout=0.2, smoothing=0.1)
     count, probe_tokens = probing(steps * batch_tokens)
     probe_tokens = min(probe_tokens, EvaluationSettings().validation_tokens)
-    with tempfile.TemporaryDirectory(prefix="autonas-bench-") as folder:
-        tokens_file = Path(folder, "tokens.npy")
-        text = write_tokens(tokens_file, spec.vocab_size, paths)
-        task = Task(
-            spec=spec, batch_tokens=batch_tokens, tokens_file=str(tokens_file), device=here.device, threads=here.threads
-        )
+    with task_on_text(spec, batch_tokens, here, paths) as (task, text):
         say(f"{spec_text(spec)}; {count} evaluations of {probe_tokens:,} tokens in {steps:,} steps")
         with Contestant(_serve, task, probe_tokens, steps * batch_tokens, deadline=deadline) as contestant:
             contestant.answer(compile_patience_s(deadline))

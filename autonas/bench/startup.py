@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from autonas.arch import ArchSpec
 from autonas.bench import Findings, Row, Say, not_measured
 from autonas.bench.device import describe, resolve
 from autonas.bench.draws import SPACE, draw_specs
-from autonas.bench.text import write_tokens
+from autonas.bench.text import task_on_text
 from autonas.bench.trainers import Task
 from autonas.bench.trainers.loop import make_step
 from autonas.bench.trainers.ours import train_steps
@@ -71,12 +70,7 @@ def measure(
     """
     here = resolve(device, threads)
     specs = draw_specs(archs + 1, seed)
-    with tempfile.TemporaryDirectory(prefix="autonas-bench-") as folder:
-        tokens_file = Path(folder, "tokens.npy")
-        text = write_tokens(tokens_file, specs[0].vocab_size, paths)
-        task = Task(
-            spec=specs[-1], batch_tokens=batch_tokens, tokens_file=str(tokens_file), device=here.device, threads=here.threads
-        )
+    with task_on_text(specs[-1], batch_tokens, here, paths) as (task, text):
         say(f"{archs} architectures, {steps} steps of {batch_tokens} tokens each")
         begun, reason = _begin_all(task, specs[:-1], steps, compiled_archs, deadline)
         ours, compiled = begun[OURS], begun.get("compile", [])

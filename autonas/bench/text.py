@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from autonas.arch import ArchSpec
+from autonas.bench.device import Bench
+from autonas.bench.trainers import Task
 from autonas.data.dataset import CorpusSettings, TokenizerSettings, prepare
 from autonas.data.tokenizer import Tokenizer
+
+
+@contextmanager
+def task_on_text(spec: ArchSpec, batch_tokens: int, here: Bench, paths: Sequence[str] = ()) -> Iterator[tuple[Task, str]]:
+    """Training `spec` on the text, whose tokens lie in a folder until the block ends; and what they are, in words."""
+    with tempfile.TemporaryDirectory(prefix="autonas-bench-") as folder:
+        tokens_file = Path(folder, "tokens.npy")
+        text = write_tokens(tokens_file, spec.vocab_size, paths)
+        yield (
+            Task(spec=spec, batch_tokens=batch_tokens, tokens_file=str(tokens_file), device=here.device, threads=here.threads),
+            text,
+        )
 
 
 def write_tokens(path: Path, vocab_size: int, paths: Sequence[str] = ()) -> str:

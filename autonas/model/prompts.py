@@ -25,7 +25,7 @@ Tokens = tuple[int, ...]
 LENGTH_RATIO, LENGTH_SLACK = 2.0, 16
 # Rows times tokens of one batch: bounds the cache and the logits in flight.
 MAX_BATCH_TOKENS = 131_072
-_VECTOR = 16
+_VECTOR = 16  # tokens by which the kernels' caches grow: float32 numbers of a vector
 # A common beginning of fewer tokens is not worth a pass of its own.
 MIN_SHARED = 16
 
