@@ -419,6 +419,13 @@ def test_without_early_stopping_every_trial_is_scored_at_the_last_rung_only(sear
     assert front_numbers(study)
 
 
+def test_a_study_of_curves_scores_every_trial_at_every_rung(search: Search) -> None:
+    study = search(changes={"budget": {"trials": 3, "rungs": ["3K", "6K", "12K"], "scheduler": "curves", "repeats": 1}})
+    trained = [trial for trial in study.trials if trial.state != "infeasible"]
+    assert [trial.state for trial in trained] == ["complete"] * 4
+    assert all([outcome.rung for outcome in trial.rungs] == [0, 1, 2] for trial in trained)
+
+
 def test_a_schedule_without_a_trunk_is_refused_and_leaves_no_study(search: Search, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"training\.schedule is cosine.*needs wsd"):
         search(changes={"training": {"schedule": "cosine"}})

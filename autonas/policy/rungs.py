@@ -54,7 +54,7 @@ class ParetoHalving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullFidelity:
-    """Every trial goes on: what a search without early stopping does. Its recipe has one rung, the last."""
+    """Every trial goes on. A search without early stopping has one rung, the last; one that records learning curves has all."""
 
     def advancing(self, standings: Sequence[Standing], *, more_to_come: bool) -> tuple[int, ...]:
         del more_to_come
@@ -66,12 +66,12 @@ def num_survivors(count: int, reduction_factor: float, min_survivors: int) -> in
     return min(count, max(math.ceil(count / reduction_factor), min_survivors))
 
 
-SCHEDULERS = ("pareto", "full")
+SCHEDULERS = ("pareto", "full", "curves")
 
 
 def make_scheduler(name: str, *, reduction_factor: float, min_survivors: int) -> RungScheduler:
     """The scheduler that a recipe names."""
     assert name in SCHEDULERS, name
-    if name == "full":
+    if name in ("full", "curves"):
         return FullFidelity()
     return ParetoHalving(reduction_factor=reduction_factor, min_survivors=min_survivors)

@@ -26,7 +26,7 @@ class SearchSettings:
     trials: int  # that began training; declared repeats come on top
     rungs: tuple[int, ...]  # token counts, rising
     cooldown_share: float = 0.2
-    scheduler: Literal["pareto", "full"] = "pareto"
+    scheduler: Literal["pareto", "full", "curves"] = "pareto"
     reduction_factor: float = 3.0  # about one trial in so many goes on to the next rung …
     min_survivors: int = 4  # … but never fewer than this
     repeats: int = 2  # trials of the last rung trained again with new seeds, to measure seed noise

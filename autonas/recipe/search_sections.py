@@ -55,7 +55,7 @@ def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int
     scheduler = section.one_of("scheduler", "pareto", options_of(SearchSettings, "scheduler"))
     search = SearchSettings(
         trials=section.need("trials", "write how many to train, such as 64").whole(least=1, most=10**6),
-        # Without early stopping nothing is decided at the lower rungs, so nothing is scored there.
+        # Without early stopping nothing is decided at the lower rungs: nothing is scored there, unless the curves are wanted.
         rungs=rungs[-1:] if scheduler == "full" else rungs,
         cooldown_share=section.number("cooldown", 0.2, above=0.0, most=1.0),
         scheduler=typing.cast(Any, scheduler),
