@@ -20,10 +20,16 @@ class Objective:
     unit: str
     known: Literal["arithmetic", "measured", "trained", "final"]
     title: str
+    log: bool | None = None  # None: where it is known before training
 
     @property
     def before_training(self) -> bool:
         return self.known in ("arithmetic", "measured")
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether values are compared and learnt as their logarithms: sizes and times span orders of magnitude."""
+        return self.before_training if self.log is None else self.log
 
 
 OBJECTIVES: dict[str, Objective] = {

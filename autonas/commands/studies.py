@@ -50,6 +50,7 @@ def status(options: argparse.Namespace) -> int:
 def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
     from autonas.plan import remaining_seconds
     from autonas.policy.policy import Policy, begun
+    from autonas.policy.problem import SpaceProblem
     from autonas.recipe import Recipe
     from autonas.reporting.front import build_report
     from autonas.study import study_status
@@ -59,7 +60,7 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
     left = (
         None
         if closed and not running
-        else remaining_seconds(study, recipe, Policy(recipe.space, recipe.search, recipe.objectives))
+        else remaining_seconds(study, recipe, Policy(SpaceProblem(recipe.space, recipe.objectives), recipe.search))
     )
     failures: dict[str, int] = {}
     for trial in study.trials:

@@ -14,6 +14,7 @@ from autonas.plan.notes import plan_notes, timing_notes
 from autonas.plan.run import run_disk_bytes, run_plan
 from autonas.policy import calibration, forecast
 from autonas.policy.policy import Policy
+from autonas.policy.problem import SpaceProblem
 from autonas.policy.rungs import num_survivors
 from autonas.recipe import Recipe
 
@@ -138,7 +139,7 @@ def _rungs(
 ) -> list[dict[str, Any]]:
     """Trials, epochs and seconds of each rung. Evaluation is a forward pass: a third of a training token's work."""
     search = recipe.search
-    policy = Policy(recipe.space, search, recipe.objectives)
+    policy = Policy(SpaceProblem(recipe.space, recipe.objectives), search)
     scored_tokens = min(recipe.evaluation.validation_tokens, corpus.validation_tokens) // 3
     trials, before, result = search.trials, 0, []
     for rung, tokens in enumerate(policy.rungs):

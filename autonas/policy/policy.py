@@ -14,13 +14,10 @@ from typing import Any
 import numpy as np
 
 from autonas import pareto
-from autonas.arch import ArchSpec
-from autonas.errors import InfeasibleArch
-from autonas.objective import OBJECTIVES
 from autonas.policy import sampler
+from autonas.policy.problem import Problem
 from autonas.policy.rungs import RungScheduler, Standing, make_scheduler
 from autonas.policy.settings import SearchSettings
-from autonas.space.space import Space
 from autonas.trial import Budget, Outcome, StudyRecord, TrialRecord
 
 # Draws for one trial before the search for something new becomes an enumeration.
@@ -78,10 +75,10 @@ Step = Propose | Train | Stop | Complete | Wait | Finish
 class Policy:
     """The decisions of one study. Holds settings only: every answer depends on the record it is given and on nothing else."""
 
-    def __init__(self, space: Space, settings: SearchSettings, objectives: tuple[str, ...]) -> None:
-        self._space = space
+    def __init__(self, problem: Problem, settings: SearchSettings) -> None:
+        self._problem = problem
         self._settings = settings
-        self._objectives = objectives
+        self._identities: dict[int, tuple[Mapping[str, Any], str]] = {}  # of trials, which keep their params
         self._scheduler: RungScheduler = make_scheduler(
             settings.scheduler, reduction_factor=settings.reduction_factor, min_survivors=settings.min_survivors
         )
@@ -149,15 +146,15 @@ class Policy:
 
     def standings(self, study: StudyRecord, rung: int) -> list[Standing]:
         """Every trial scored at `rung`, wherever it is now, by the objectives that can be judged there."""
-        judged = [o for o in self._objectives if OBJECTIVES[o].known != "final"]
-        judged.sort(key=lambda o: OBJECTIVES[o].known != "trained")
+        judged = [objective for objective in self._problem.objectives if objective.known != "final"]
+        judged.sort(key=lambda objective: objective.known != "trained")
         result = []
         for trial in study.trials:
             if len(trial.rungs) > rung and trial.repeat_of is None and trial.state != "failed":
-                scores = [trial.score(o, rung) for o in judged]
+                scores = [trial.score(objective.name, rung) for objective in judged]
                 assert all(scores), f"trial {trial.number} lacks a score at rung {rung}"
                 values = tuple(
-                    math.log(max(s.value, 1e-12)) if OBJECTIVES[o].before_training else s.value
+                    math.log(max(s.value, 1e-12)) if o.logarithmic else s.value
                     for o, s in zip(judged, scores, strict=True)
                     if s is not None
                 )
@@ -166,42 +163,31 @@ class Policy:
 
     def _propose(self, study: StudyRecord) -> Propose | None:
         """Params whose architecture the study has not seen; None when the space holds nothing new."""
-        known_params = [dict(trial.params) for trial in study.trials]
-        known_specs = {trial.spec.fingerprint for trial in study.trials if trial.spec is not None}
+        known = {self._identity(trial) for trial in study.trials}
         if trailing_infeasible(study) >= MAX_INFEASIBLE_RUN:
             return None
         for attempt in range(_MAX_DRAWS):
-            params, state = sampler.draw(
+            drawn, state = sampler.draw(
                 self._settings.sampler,
-                self._space,
-                self._objectives,
+                self._problem,
                 study,
                 num_rungs=len(self.rungs),
                 seed=self._settings.seed,
                 attempt=attempt,
             )
-            if self._is_new(params, known_params, known_specs):
+            params = self._problem.settle(drawn)
+            if self._problem.identity(params) not in known:
                 return Propose(params=params, sampler_state=state)
         rng = np.random.default_rng(sampler.derived_seed(self._settings.seed, len(study.trials), "enumerate"))
-        size = self._space.size()
-        if size is not None and size <= 200_000:
-            candidates = list(self._space.every())
-            order = rng.permutation(len(candidates))
-            fresh = (candidates[int(i)] for i in order)
-        else:
-            fresh = (self._space.draw(rng) for _ in range(20_000))
-        for drawn in fresh:
-            if self._space.legal(drawn) and self._is_new(drawn, known_params, known_specs):
-                return Propose(params=drawn, sampler_state={})
-        return None
+        fresh = self._problem.fresh(rng, known)
+        return None if fresh is None else Propose(params=fresh, sampler_state={})
 
-    def _is_new(self, params: Mapping[str, Any], known_params: list[dict[str, Any]], known_specs: set[str]) -> bool:
-        spec: ArchSpec | None = None
-        try:
-            spec = self._space.decode(params)
-        except InfeasibleArch:
-            return dict(params) not in known_params
-        return spec.fingerprint not in known_specs
+    def _identity(self, trial: TrialRecord) -> str:
+        params, identity = self._identities.get(trial.number, (None, ""))
+        if params is not trial.params:
+            identity = self._problem.identity(trial.params)
+            self._identities[trial.number] = trial.params, identity
+        return identity
 
     def _repeat(self, study: StudyRecord) -> Step:
         """The next declared repeat: front trials in order of survival, each once more, cheapest knowledge of seed noise."""

@@ -21,11 +21,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from autonas.errors import RecipeError
-from autonas.objective import OBJECTIVES
+from autonas.objective import Objective
 from autonas.policy import gaussian
+from autonas.policy.problem import Problem
 from autonas.policy.settings import SAMPLERS
 from autonas.space.domains import Choice, Domain, Float, Int
-from autonas.space.space import Space
 from autonas.trial import StudyRecord, TrialRecord
 
 # Optuna's samplers draw their first trials at random; as many results are wanted from a rung before they may learn from it.
@@ -35,9 +35,9 @@ _MOST_GP_ASKS = 3
 GP_FAILED = "gp_failed"  # a note of a trial whose params are random, since gp could not answer: why
 
 
-def distributions(space: Space) -> dict[str, BaseDistribution]:
+def distributions(domains: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
     """The searched dimensions as Optuna knows them."""
-    return {name: _distribution(domain) for name, domain in space.searched_domains.items()}
+    return {name: _distribution(domain) for name, domain in domains.items()}
 
 
 def _distribution(domain: Domain) -> BaseDistribution:
@@ -62,7 +62,7 @@ def learning_rung(study: StudyRecord, num_rungs: int) -> int:
 
 
 def draw(
-    name: str, space: Space, objectives: Sequence[str], study: StudyRecord, *, num_rungs: int, seed: int, attempt: int = 0
+    name: str, problem: Problem, study: StudyRecord, *, num_rungs: int, seed: int, attempt: int = 0
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Params for the study's next trial, and the sampler's own notes on it, to be kept with the trial.
 
@@ -75,8 +75,8 @@ def draw(
     """
     number = len(study.trials)
     rung = learning_rung(study, num_rungs)
-    shown = [o for o in objectives if OBJECTIVES[o].known != "final" or rung == num_rungs - 1]
-    kinds = distributions(space)
+    shown = [objective for objective in problem.objectives if objective.known != "final" or rung == num_rungs - 1]
+    kinds = distributions(problem.domains)
     frozen = [_frozen(record, kinds, shown, rung) for record in study.trials if record.repeat_of is None]
     failed: dict[str, Any] = {}
     if name == "gp":
@@ -114,11 +114,11 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     raise RecipeError(f"there is no sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
 
 
-def _frozen(record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: Sequence[str], rung: int) -> FrozenTrial:
+def _frozen(record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: Sequence[Objective], rung: int) -> FrozenTrial:
     """A record as the in-memory study holds it: its values at `rung`, or what became of it before."""
     params = {name: value for name, value in record.params.items() if name in kinds}
     system_attrs = {k: v for k, v in record.sampler_state.items() if not k.startswith("constraints")}
-    values = [record.score(objective, rung) for objective in shown]
+    values = [record.score(objective.name, rung) for objective in shown]
     state, numbers = TrialState.PRUNED, None
     if record.state == "infeasible":
         system_attrs["constraints:legal"] = 1.0
@@ -149,6 +149,5 @@ def _point(trial: FrozenTrial) -> gaussian.Point | None:
     return None
 
 
-def _scaled(objective: str, value: float) -> float:
-    """Sizes and times span orders of magnitude: their logarithm is what a sampler can learn from."""
-    return math.log(max(value, 1e-12)) if OBJECTIVES[objective].before_training else value
+def _scaled(objective: Objective, value: float) -> float:
+    return math.log(max(value, 1e-12)) if objective.logarithmic else value

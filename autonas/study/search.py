@@ -21,6 +21,7 @@ from autonas.objective import OBJECTIVES
 from autonas.plan import remaining_seconds
 from autonas.policy import sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
+from autonas.policy.problem import SpaceProblem
 from autonas.recipe import Recipe
 from autonas.run_folder import write_json
 from autonas.study import files
@@ -55,8 +56,8 @@ class Search:
     ) -> None:
         self.recipe, self.dataset, self.engine, self.ledger = recipe, dataset, engine, ledger
         self.folder, self.device, self.threads, self.watcher = folder, device, threads, watcher
-        self.policy = Policy(recipe.space, recipe.search, recipe.objectives)
-        self.distributions = sampler.distributions(recipe.space)
+        self.policy = Policy(SpaceProblem(recipe.space, recipe.objectives), recipe.search)
+        self.distributions = sampler.distributions(recipe.space.searched_domains)
         self.training = recipe.training
         self.running: dict[int, Job] = {}
         self._given_up = 0  # trials that could have gone on, had there been time

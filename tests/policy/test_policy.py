@@ -26,6 +26,7 @@ from autonas.policy.policy import (
     begun,
     trailing_infeasible,
 )
+from autonas.policy.problem import SpaceProblem
 from autonas.policy.settings import SAMPLERS, SearchSettings
 from autonas.space.domains import Choice, Domain, Int
 from autonas.space.rules import parse_rule
@@ -53,7 +54,7 @@ class VirtualStudy:
     """A study whose training takes no time: the loop of study.py with a formula for the loss, and nothing else changed."""
 
     def __init__(self, settings: SearchSettings, space: Space = SPACE, workers: int = 1, order: int = 0) -> None:
-        self.policy = Policy(space, settings, OBJECTIVES)
+        self.policy = Policy(SpaceProblem(space, OBJECTIVES), settings)
         self.space = space
         self.settings = settings
         self.trials: list[TrialRecord] = []
@@ -212,7 +213,7 @@ def test_a_policy_that_wakes_up_with_the_record_alone_decides_the_same(name: Any
     broken = VirtualStudy(settings)
     for _ in range(5_000):
         # A new policy for each step is a crash between any two steps; what was running is lost and asked for again.
-        broken.policy = Policy(SPACE, settings, OBJECTIVES)
+        broken.policy = Policy(SpaceProblem(SPACE, OBJECTIVES), settings)
         step = broken.policy.next_step(broken.record, running=frozenset(broken.running))
         if isinstance(step, Finish):
             break
@@ -287,7 +288,7 @@ def test_tpe_finds_more_than_random_draws() -> None:
         space = dataclasses.replace(SPACE, rules=())
         settings = dataclasses.replace(SETTINGS, sampler=name, trials=40, rungs=(100,), repeats=0, seed=seed)
         study = VirtualStudy(settings, space=space)
-        study.policy = Policy(space, settings, ("val_loss", "params"))
+        study.policy = Policy(SpaceProblem(space, ("val_loss", "params")), settings)
         study.play()
         losses = sorted(trial.rungs[0].scores["val_loss"].value for trial in study.trials)
         return sum(losses[:10]) / 10

@@ -21,6 +21,7 @@ import pytest
 from autonas import pareto
 from autonas.errors import RecipeError
 from autonas.policy import gaussian, sampler
+from autonas.policy.problem import SpaceProblem
 from autonas.policy.respondent import Respondent
 from autonas.policy.settings import MOST_GP_OBJECTIVES, SAMPLERS
 from autonas.recipe import load_recipe
@@ -38,6 +39,7 @@ DOMAINS: dict[str, Domain] = {
 }
 SPACE = Space(name="closed form", domains=DOMAINS, vocab_size=300, context_length=64)
 OBJECTIVES = ("val_loss", "params")
+PROBLEM = SpaceProblem(SPACE, OBJECTIVES)
 
 
 def loss_of(params: Mapping[str, Any]) -> float:
@@ -74,7 +76,7 @@ def draws(count: int, seed: int = 0, space: Space = SPACE) -> list[dict[str, Any
 
 
 def draw(name: str, study: StudyRecord, seed: int = 0, attempt: int = 0) -> dict[str, Any]:
-    return sampler.draw(name, SPACE, OBJECTIVES, study, num_rungs=1, seed=seed, attempt=attempt)[0]
+    return sampler.draw(name, PROBLEM, study, num_rungs=1, seed=seed, attempt=attempt)[0]
 
 
 def mixed_study() -> StudyRecord:
@@ -143,7 +145,7 @@ def test_what_was_infeasible_is_avoided(name: str) -> None:
 
 def test_gp_does_not_propose_what_is_running() -> None:
     scored = [gaussian.Point(state="scored", params=p, values=(loss_of(p), 0.0)) for p in draws(20)]
-    kinds = sampler.distributions(SPACE)
+    kinds = sampler.distributions(DOMAINS)
     wanted = gaussian.draw(kinds, 2, tuple(scored), seed=1)
     pending = gaussian.Point(state="pending", params=wanted)
     assert gaussian.draw(kinds, 2, (*scored, pending), seed=1) != wanted
@@ -198,7 +200,7 @@ def test_gp_answers_for_any_number_of_objectives(num_objectives: int, also: tupl
         gaussian.Point(state="scored", params=p, values=tuple(map(float, v))) for p, v in zip(params[:12], values, strict=True)
     ]
     others = [gaussian.Point(state=state, params=p) for state, p in zip(also, params[12:], strict=False)]
-    found = gaussian.draw(sampler.distributions(SPACE), num_objectives, (*scored, *others), seed=5)
+    found = gaussian.draw(sampler.distributions(DOMAINS), num_objectives, (*scored, *others), seed=5)
     assert all(DOMAINS[key].contains(value) for key, value in found.items())
 
 
@@ -227,12 +229,12 @@ def test_where_gp_fails_that_one_draw_is_random_and_its_note_says_why(monkeypatc
     broken = Respondent("tests.policy.broken", "fails", {})
     with monkeypatch.context() as patched, contextlib.closing(broken):
         patched.setattr(gaussian, "respondent", lambda: broken)
-        params, notes = sampler.draw("gp", SPACE, OBJECTIVES, study, num_rungs=1, seed=0)
-        assert sampler.draw("gp", SPACE, OBJECTIVES, study, num_rungs=1, seed=0) == (params, notes)
+        params, notes = sampler.draw("gp", PROBLEM, study, num_rungs=1, seed=0)
+        assert sampler.draw("gp", PROBLEM, study, num_rungs=1, seed=0) == (params, notes)
     assert params == draw("random", study)
     assert notes == {"gp_failed": "LinAlgError: linalg.cholesky: the input is not positive-definite"}
     later = study_of(*study.trials, trained(0, params, sampler_state=notes))
-    assert sampler.draw("gp", SPACE, OBJECTIVES, later, num_rungs=1, seed=0)[1] == {}
+    assert sampler.draw("gp", PROBLEM, later, num_rungs=1, seed=0)[1] == {}
 
 
 def test_gp_is_refused_more_objectives_than_it_can_compute(tmp_path: Path) -> None:

@@ -1,0 +1,197 @@
+"""What a search policy knows of what it searches before anything is trained: a seam with two implementations.
+
+`SpaceProblem` is a space of architectures; bench/tables.py has the other one, a table of finished trials on which searches are
+replayed. The policy sees params, numbers that describe them, and objectives; neither specs nor rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autonas import cost
+from autonas.arch import ArchSpec
+from autonas.errors import InfeasibleArch
+from autonas.objective import OBJECTIVES, Objective
+from autonas.space.domains import Choice, Domain, is_number
+from autonas.space.space import Space
+
+Array = NDArray[np.float64]
+Params = Mapping[str, Any]
+
+# Draws for one that is legal: a space of which so small a share is legal is refused before it is searched.
+_DRAWS_PER_LEGAL = 200
+# A space of up to so many params is gone through for what is left of it; in a larger one so many draws are tried.
+_MOST_ENUMERATED, _MOST_DRAWN = 200_000, 20_000
+
+
+class Problem(Protocol):
+    """What is searched."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is minimised, in the study's order."""
+        ...
+
+    @property
+    def domains(self) -> Mapping[str, Domain]:
+        """The searched dimensions, as samplers draw them."""
+        ...
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """The most that an objective may be, in its unit: what lies beyond is of no use to whoever asked."""
+        ...
+
+    @property
+    def num_sizes(self) -> int:
+        """How many of the features, the first ones, are logarithms of sizes: what learning is known to scale with."""
+        ...
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[Params]:
+        """At most `count` distinct legal params, drawn at random."""
+        ...
+
+    def near(self, params: Params, rng: np.random.Generator, count: int) -> list[Params]:
+        """At most `count` legal params that differ from `params` in a few dimensions."""
+        ...
+
+    def settle(self, params: Params) -> Params:
+        """What is tried when a sampler that knows only the domains has drawn `params`."""
+        ...
+
+    def identity(self, params: Params) -> str:
+        """The same for params that describe the same candidate, and only for those."""
+        ...
+
+    def fresh(self, rng: np.random.Generator, known: Container[str]) -> Params | None:
+        """Some legal params whose identity is not among `known`; None when there are none, or none that can be found."""
+        ...
+
+    def features(self, many: Sequence[Params]) -> Array:
+        """Numbers that describe legal params, (n, d): what scores are predicted from."""
+        ...
+
+    def arithmetic(self, many: Sequence[Params]) -> Array:
+        """The objectives known by arithmetic, in the study's order, (n, k) in their units."""
+        ...
+
+    def efforts(self, many: Sequence[Params]) -> Array:
+        """What training on a token is thought to cost, (n,), in any unit; ones where nothing is known."""
+        ...
+
+
+class SpaceProblem:
+    """A space of architectures and the objectives of a study, as the policy sees them."""
+
+    def __init__(self, space: Space, objectives: Sequence[str], limits: Mapping[str, float] | None = None) -> None:
+        self.space = space
+        self.objectives = tuple(OBJECTIVES[name] for name in objectives)
+        self.domains: Mapping[str, Domain] = space.searched_domains
+        self.limits: Mapping[str, float] = limits or {}
+        self._encoding = Encoding(self.domains)
+
+    num_sizes = 3
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[Params]:
+        found: dict[str, Params] = {}
+        for _ in range(_DRAWS_PER_LEGAL * count):
+            params = self.space.draw(rng)
+            if self.space.legal(params):
+                found.setdefault(self.identity(params), params)
+            if len(found) == count:
+                break
+        return list(found.values())
+
+    def near(self, params: Params, rng: np.random.Generator, count: int) -> list[Params]:
+        found: dict[str, Params] = {}
+        names = list(self.domains)
+        for _ in range(20 * count):
+            changed = dict(params)
+            for name in rng.choice(names, size=min(len(names), 1 + int(rng.integers(3))), replace=False):
+                changed[name] = self.domains[name].draw(rng)
+            if self.space.legal(changed):
+                found.setdefault(self.identity(changed), changed)
+            if len(found) == count:
+                break
+        return list(found.values())
+
+    def settle(self, params: Params) -> Params:
+        return params
+
+    def identity(self, params: Params) -> str:
+        try:
+            return self.space.decode(params).fingerprint
+        except InfeasibleArch:
+            return repr(sorted(params.items()))
+
+    def fresh(self, rng: np.random.Generator, known: Container[str]) -> Params | None:
+        size = self.space.size()
+        candidates: Iterator[Params]
+        if size is not None and size <= _MOST_ENUMERATED:
+            every = list(self.space.every())
+            candidates = (every[int(i)] for i in rng.permutation(len(every)))
+        else:
+            candidates = (self.space.draw(rng) for _ in range(_MOST_DRAWN))
+        return next((p for p in candidates if self.space.legal(p) and self.identity(p) not in known), None)
+
+    def features(self, many: Sequence[Params]) -> Array:
+        specs = [self.space.decode(params) for params in many]
+        sizes = [
+            (
+                math.log(_matrices_of_blocks(spec)),
+                math.log(cost.count_params(spec)),
+                math.log(cost.training_flops_per_token(spec)),
+            )
+            for spec in specs
+        ]
+        return np.concatenate([np.array(sizes).reshape(-1, 3), self._encoding.encode(many)], axis=1)
+
+    def arithmetic(self, many: Sequence[Params]) -> Array:
+        names = [objective.name for objective in self.objectives if objective.known == "arithmetic"]
+        prices = [self.space.price(self.space.decode(params)) for params in many]
+        return np.array([[float(price[name]) for name in names] for price in prices]).reshape(len(many), len(names))
+
+    def efforts(self, many: Sequence[Params]) -> Array:
+        return np.array([float(cost.training_flops_per_token(self.space.decode(params))) for params in many])
+
+
+def _matrices_of_blocks(spec: ArchSpec) -> int:
+    parts = cost.param_breakdown(spec)
+    return parts["attention"] + parts["feed_forward"]
+
+
+class Encoding:
+    """Values of domains as numbers: ranges and options that are numbers as one column, other options as one column each."""
+
+    def __init__(self, domains: Mapping[str, Domain]) -> None:
+        self._columns: list[tuple[str, Any, float]] = []  # name; the option of an indicator, or None; the offset of a logarithm
+        for name, domain in domains.items():
+            numbers = [float(v) for v in domain.values(64) if is_number(v)]
+            words = [v for v in domain.values(64) if not is_number(v)]
+            if len(numbers) > 1:
+                # Doubling a width is one step, wherever it begins.
+                log = min(numbers) > 0 and max(numbers) >= 2 * min(numbers)
+                self._columns.append((name, None, 1.0 if log else 0.0))
+            indicated = words if isinstance(domain, Choice) else []
+            self._columns += [
+                (name, word, 0.0) for word in (indicated[1:] if len(indicated) == 2 and not numbers else indicated)
+            ]
+
+    def encode(self, many: Sequence[Params]) -> Array:
+        """(n, d); where a dimension of numbers has a word for its value, that column holds the mean of the others."""
+        columns = []
+        for name, option, log in self._columns:
+            values = [params.get(name) for params in many]
+            if option is not None:
+                columns.append(np.array([float(value == option) for value in values]))
+                continue
+            column = np.array([float(value) if is_number(value) else np.nan for value in values])  # type: ignore[arg-type]
+            column = np.log(column) if log else column
+            known = column[~np.isnan(column)]
+            columns.append(np.where(np.isnan(column), known.mean() if len(known) else 0.0, column))
+        return np.stack(columns, axis=1) if columns else np.zeros((len(many), 0))
