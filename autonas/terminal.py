@@ -15,7 +15,6 @@ from rich.text import Text
 from autonas.engine.base import JobProgress
 from autonas.plan import remaining_seconds
 from autonas.policy.policy import Policy
-from autonas.policy.problem import SpaceProblem
 from autonas.recipe import Recipe
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
@@ -43,7 +42,7 @@ class StudyDisplay:
         self._begun = self._drawn = time.monotonic()
         self._ended = 0
         self._remaining_s: float | None = None
-        self._policy = Policy(SpaceProblem(recipe.space, recipe.objectives), recipe.search)
+        self._policy = Policy(recipe.problem, recipe.search)
 
     def __enter__(self) -> StudyDisplay:
         if sys.stderr.isatty() and not self._quiet:

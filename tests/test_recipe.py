@@ -143,7 +143,7 @@ def test_a_recipe_comes_back_from_its_resolution(change: dict[str, Any], tmp_pat
         ({"budget": {"cooldown": 1.5}}, "more than 0 and at most 1"),
         ({"budget": {"max_hours": -1}}, "out of range"),
         ({"budget": {"sampler": "tpo"}}, "unknown sampler; did you mean 'tpe'"),
-        ({"budget": {"scheduler": "asha"}}, "unknown scheduler; known are pareto, full"),
+        ({"budget": {"scheduler": "asha"}}, "unknown scheduler; known are auto, gain, pareto, full, curves"),
         ({"budget": {"seed": -1}}, "out of range"),
         ({"budget": {"trails": 3}}, "did you mean 'trials'"),
         ({"objectives": ["val_loss"]}, "2 to 5"),

@@ -50,18 +50,13 @@ def status(options: argparse.Namespace) -> int:
 def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
     from autonas.plan import remaining_seconds
     from autonas.policy.policy import Policy, begun
-    from autonas.policy.problem import SpaceProblem
     from autonas.recipe import Recipe
     from autonas.reporting.front import build_report
     from autonas.study import study_status
 
     recipe = Recipe.from_resolved(study.recipe)
     closed = study.attributes.get("closed")
-    left = (
-        None
-        if closed and not running
-        else remaining_seconds(study, recipe, Policy(SpaceProblem(recipe.space, recipe.objectives), recipe.search))
-    )
+    left = None if closed and not running else remaining_seconds(study, recipe, Policy(recipe.problem, recipe.search))
     failures: dict[str, int] = {}
     for trial in study.trials:
         if trial.failure is not None:
@@ -91,11 +86,12 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
 def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
     """A promotion as the ledger remembers it, with its run's state: running, interrupted, ended, or absent (gone from here)."""
     from autonas.ledger import run_is_at_work
+    from autonas.promotion.replicas import is_choosing
     from autonas.run_folder import run_state
 
     folder = Path(promotion["folder"])
     state: str = run_state(folder)
-    if state == "begun":
+    if state == "begun" or is_choosing(folder):
         state = "running" if run_is_at_work(folder) else "interrupted"
     return {"trial": promotion["trial"], "steps": promotion["steps"], "folder": str(folder), "state": state}
 

@@ -6,6 +6,7 @@ study is at its end. Screening costs and running jobs are the study loop's busin
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ import numpy as np
 
 from autonas import pareto
 from autonas.policy import sampler
+from autonas.policy.adaptive import Adaptive
 from autonas.policy.problem import Problem
-from autonas.policy.rungs import RungScheduler, Standing, make_scheduler
+from autonas.policy.rungs import RungScheduler, Standing, make_scheduler, num_survivors
 from autonas.policy.settings import SearchSettings
-from autonas.trial import Budget, Outcome, StudyRecord, TrialRecord
+from autonas.policy.view import View
+from autonas.trial import Budget, Outcome, StudyRecord
 
 # Draws for one trial before the search for something new becomes an enumeration.
 _MAX_DRAWS = 50
+# The share of the trials that are seen at the first rung before one of them goes on, in a study of so many trials.
+_KEPT = 1 / 3
 # So many infeasible trials in a row say that the space, not the luck, is empty.
 MAX_INFEASIBLE_RUN = 500
 
@@ -78,11 +83,13 @@ class Policy:
     def __init__(self, problem: Problem, settings: SearchSettings) -> None:
         self._problem = problem
         self._settings = settings
-        self._identities: dict[int, tuple[Mapping[str, Any], str]] = {}  # of trials, which keep their params
-        self._scheduler: RungScheduler = make_scheduler(
-            settings.scheduler, reduction_factor=settings.reduction_factor, min_survivors=settings.min_survivors
-        )
+        self._scheduler: RungScheduler | None = None
+        if settings.stopping != "gain":
+            self._scheduler = make_scheduler(
+                settings.stopping, reduction_factor=settings.reduction_factor, min_survivors=settings.min_survivors
+            )
         self.rungs = settings.rungs
+        self._begin_view()
 
     def budget(self, rung: int) -> Budget:
         """The token counts of the study's `rung`."""
@@ -91,37 +98,81 @@ class Policy:
 
     def next_step(self, study: StudyRecord, *, running: frozenset[int], accepting: bool = True) -> Step:
         """What to do next. `running`: trials with a job under way; `accepting`: whether new trials may still begin."""
-        live = [trial for trial in study.trials if trial.state == "live" and trial.number not in running]
-        for trial in live:
-            if len(trial.rungs) == len(self.rungs):
-                return Complete(trial=trial.number)
-        for trial in live:
-            if not trial.rungs or trial.repeat_of is not None:
-                return Train(trial=trial.number, rung=len(trial.rungs))
-        more = accepting and begun(study) < self._settings.trials
-        busy = any(len(t.rungs) == 0 for t in study.trials if t.number in running)
-        step = self._advance(study, live, more_to_come=more or busy)
+        if not self._view.is_of(study):
+            self._begin_view()
+        self._view.update(study)
+        view = self._view
+        for number, trial in view.live.items():
+            if number not in running and len(trial.rungs) == len(self.rungs):
+                return Complete(trial=number)
+        for number, trial in view.fresh.items():
+            if number not in running:
+                return Train(trial=number, rung=len(trial.rungs))
+        more = accepting and view.num_begun < self._settings.trials
+        busy = any(len(study.trials[number].rungs) == 0 for number in running)
+        if self._scheduler is None:
+            step = self._gain(running, more=more)
+        else:
+            step = self._advance(study, running, more_to_come=more or busy)
+            if step is None and more:
+                step = self._propose(study, running) or self._advance(study, running, more_to_come=busy)
         if step is not None:
             return step
-        if more:
-            proposal = self._propose(study)
-            if proposal is not None:
-                return proposal
-            step = self._advance(study, live, more_to_come=busy)
-            if step is not None:
-                return step
         if any(study.trials[number].repeat_of is None for number in running):
             return Wait()
         # Which come next does not depend on how the ones before have ended, so they may run side by side.
-        step = self._repeat(study)
-        if running and (isinstance(step, Finish) or not accepting):
+        last = self._repeat(study)
+        if running and (isinstance(last, Finish) or not accepting):
             return Wait()
-        unfinished = isinstance(step, Propose) or begun(study) < self._settings.trials
-        return step if accepting or not unfinished else Finish(reason="time is up")
+        unfinished = isinstance(last, Propose) or view.num_begun < self._settings.trials
+        return last if accepting or not unfinished else Finish(reason="time is up")
 
-    def _advance(self, study: StudyRecord, live: list[TrialRecord], *, more_to_come: bool) -> Step | None:
+    def _begin_view(self) -> None:
+        settings = self._settings
+        self._view = View(self._problem, len(self.rungs))
+        self._adaptive = Adaptive(self._problem, self.rungs, settings.cooldown_share, settings.seed, settings.trials)
+
+    def _gain(self, running: frozenset[int], *, more: bool) -> Step | None:
+        """The job that is worth most; the end of trials that are worth nothing; None when there is neither."""
+        view = self._view
+        more = more and view.trailing_infeasible < MAX_INFEASIBLE_RUN
+        waiting = {number: len(trial.rungs) for number, trial in view.paused.items() if number not in running}
+        hopeless = self._adaptive.hopeless(view, list(waiting))
+        if hopeless is not None:
+            return Stop(trial=hopeless)
+        left = self._tokens_left(running, more=more)
+        going_on = {number for number, reached in waiting.items() if self.rungs[-1] - self.rungs[reached - 1] <= left}
+        choice = self._adaptive.choose(view, running, may_begin=more, may_go_on=going_on)
+        if choice is None:
+            busy = any(view.has(number) for number in running)
+            return None if busy or not waiting else Stop(trial=min(waiting))
+        if choice.trial is not None:
+            return Train(trial=choice.trial, rung=waiting[choice.trial])
+        assert choice.params is not None
+        return Propose(params=choice.params, sampler_state=choice.notes or {})
+
+    def _tokens_left(self, running: frozenset[int], *, more: bool) -> float:
+        """Tokens beyond the first rung that may be spent now; while trials are still to begin, a part is kept for them."""
+        view, settings = self._view, self._settings
+        after = np.array([0, *(tokens - self.rungs[0] for tokens in self.rungs)])
+        reached = view.reached.copy()
+        reached[[view.row(number) for number in running if view.has(number)]] += 1
+        spent = float(after[reached].sum())
+        if settings.tokens is not None:
+            return settings.tokens - spent - self.rungs[0] * len(view)
+        total, count = 0.0, settings.trials
+        for before, rung in itertools.pairwise(self.rungs):
+            count = num_survivors(count, settings.reduction_factor, settings.min_survivors)
+            total += count * (rung - before)
+        if more:
+            known = float((view.reached > 0).sum()) / settings.trials
+            total *= max(0.0, (known - _KEPT) / (1.0 - _KEPT))
+        return total - spent
+
+    def _advance(self, study: StudyRecord, running: frozenset[int], *, more_to_come: bool) -> Step | None:
         """Higher rungs first: what is nearest to its end frees its checkpoint soonest and informs the sampler most."""
-        waiting = {trial.number: trial for trial in live if trial.rungs and trial.repeat_of is None}
+        assert self._scheduler is not None
+        waiting = {number: trial for number, trial in self._view.paused.items() if number not in running}
         open_below = more_to_come
         chosen: list[tuple[int, tuple[int, ...], bool]] = []
         for rung in range(len(self.rungs) - 1):
@@ -161,11 +212,14 @@ class Policy:
                 result.append(Standing(trial=trial.number, values=values))
         return result
 
-    def _propose(self, study: StudyRecord) -> Propose | None:
+    def _propose(self, study: StudyRecord, running: frozenset[int]) -> Propose | None:
         """Params whose architecture the study has not seen; None when the space holds nothing new."""
-        known = {self._identity(trial) for trial in study.trials}
-        if trailing_infeasible(study) >= MAX_INFEASIBLE_RUN:
+        view = self._view
+        if view.trailing_infeasible >= MAX_INFEASIBLE_RUN:
             return None
+        if self._settings.sampler == "autonas":
+            choice = self._adaptive.choose(view, running, may_begin=True, may_go_on=())
+            return None if choice is None else Propose(params=choice.params or {}, sampler_state=choice.notes or {})
         for attempt in range(_MAX_DRAWS):
             drawn, state = sampler.draw(
                 self._settings.sampler,
@@ -176,18 +230,11 @@ class Policy:
                 attempt=attempt,
             )
             params = self._problem.settle(drawn)
-            if self._problem.identity(params) not in known:
+            if self._problem.identity(params) not in view.known:
                 return Propose(params=params, sampler_state=state)
         rng = np.random.default_rng(sampler.derived_seed(self._settings.seed, len(study.trials), "enumerate"))
-        fresh = self._problem.fresh(rng, known)
+        fresh = self._problem.fresh(rng, view.known)
         return None if fresh is None else Propose(params=fresh, sampler_state={})
-
-    def _identity(self, trial: TrialRecord) -> str:
-        params, identity = self._identities.get(trial.number, (None, ""))
-        if params is not trial.params:
-            identity = self._problem.identity(trial.params)
-            self._identities[trial.number] = trial.params, identity
-        return identity
 
     def _repeat(self, study: StudyRecord) -> Step:
         """The next declared repeat: front trials in order of survival, each once more, cheapest knowledge of seed noise."""

@@ -6,6 +6,7 @@ replayed. The policy sees params, numbers that describe them, and objectives; ne
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -23,10 +24,12 @@ from autonas.space.space import Space
 Array = NDArray[np.float64]
 Params = Mapping[str, Any]
 
-# Draws for one that is legal: a space of which so small a share is legal is refused before it is searched.
-_DRAWS_PER_LEGAL = 200
+# Draws for one that is legal; where fewer are, there are fewer candidates.
+_DRAWS_PER_LEGAL = 20
+_MOST_LISTED = 4_000
 # A space of up to so many params is gone through for what is left of it; in a larger one so many draws are tried.
 _MOST_ENUMERATED, _MOST_DRAWN = 200_000, 20_000
+_MOST_KEPT = 20_000  # decoded params, which are asked for several times in a row
 
 
 class Problem(Protocol):
@@ -94,10 +97,20 @@ class SpaceProblem:
         self.domains: Mapping[str, Domain] = space.searched_domains
         self.limits: Mapping[str, float] = limits or {}
         self._encoding = Encoding(self.domains)
+        self._decoded = functools.lru_cache(maxsize=_MOST_KEPT)(self._decode)
+        size = space.size()
+        self._every: list[Params] | None = (
+            None  # distinct and legal, of a space so small that draws would soon repeat themselves
+        )
+        if size is not None and size <= _MOST_LISTED:
+            legal = {self.identity(params): params for params in space.every() if space.legal(params)}
+            self._every = list(legal.values())
 
     num_sizes = 3
 
     def draw(self, rng: np.random.Generator, count: int) -> list[Params]:
+        if self._every is not None:
+            return [self._every[int(i)] for i in rng.permutation(len(self._every))[:count]]
         found: dict[str, Params] = {}
         for _ in range(_DRAWS_PER_LEGAL * count):
             params = self.space.draw(rng)
@@ -125,9 +138,15 @@ class SpaceProblem:
 
     def identity(self, params: Params) -> str:
         try:
-            return self.space.decode(params).fingerprint
+            return self._spec(params).fingerprint
         except InfeasibleArch:
             return repr(sorted(params.items()))
+
+    def _spec(self, params: Params) -> ArchSpec:
+        return self._decoded(tuple(params.items()))
+
+    def _decode(self, items: tuple[tuple[str, Any], ...]) -> ArchSpec:
+        return self.space.decode(dict(items))
 
     def fresh(self, rng: np.random.Generator, known: Container[str]) -> Params | None:
         size = self.space.size()
@@ -140,7 +159,7 @@ class SpaceProblem:
         return next((p for p in candidates if self.space.legal(p) and self.identity(p) not in known), None)
 
     def features(self, many: Sequence[Params]) -> Array:
-        specs = [self.space.decode(params) for params in many]
+        specs = [self._spec(params) for params in many]
         sizes = [
             (
                 math.log(_matrices_of_blocks(spec)),
@@ -153,11 +172,11 @@ class SpaceProblem:
 
     def arithmetic(self, many: Sequence[Params]) -> Array:
         names = [objective.name for objective in self.objectives if objective.known == "arithmetic"]
-        prices = [self.space.price(self.space.decode(params)) for params in many]
+        prices = [self.space.price(self._spec(params)) for params in many]
         return np.array([[float(price[name]) for name in names] for price in prices]).reshape(len(many), len(names))
 
     def efforts(self, many: Sequence[Params]) -> Array:
-        return np.array([float(cost.training_flops_per_token(self.space.decode(params))) for params in many])
+        return np.array([float(cost.training_flops_per_token(self._spec(params))) for params in many])
 
 
 def _matrices_of_blocks(spec: ArchSpec) -> int:

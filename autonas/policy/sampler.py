@@ -24,7 +24,7 @@ from autonas.errors import RecipeError
 from autonas.objective import Objective
 from autonas.policy import gaussian
 from autonas.policy.problem import Problem
-from autonas.policy.settings import SAMPLERS
+from autonas.policy.settings import OPTUNA_SAMPLERS
 from autonas.space.domains import Choice, Domain, Float, Int
 from autonas.trial import StudyRecord, TrialRecord
 
@@ -111,7 +111,7 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.NSGAIISampler(population_size=16, seed=seed)
     if name == "random":
         return optuna.samplers.RandomSampler(seed=seed)
-    raise RecipeError(f"there is no sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
+    raise RecipeError(f"there is no sampler {name!r}; choose one of {', '.join(OPTUNA_SAMPLERS)}")
 
 
 def _frozen(record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: Sequence[Objective], rung: int) -> FrozenTrial:

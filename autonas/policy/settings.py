@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SAMPLERS = ("tpe", "nsgaii", "gp", "random")
+OPTUNA_SAMPLERS = ("tpe", "nsgaii", "gp", "random")
+SAMPLERS = ("autonas", *OPTUNA_SAMPLERS)
 # What gp computes grows with the objectives as a front of so many dimensions has corners.
 MOST_GP_OBJECTIVES = 4
 
@@ -26,11 +27,19 @@ class SearchSettings:
     trials: int  # that began training; declared repeats come on top
     rungs: tuple[int, ...]  # token counts, rising
     cooldown_share: float = 0.2
-    scheduler: Literal["pareto", "full", "curves"] = "pareto"
+    scheduler: Literal["auto", "gain", "pareto", "full", "curves"] = "auto"
+    tokens: int | None = None  # that all trials together may train; None: what halving by reduction_factor would take
     reduction_factor: float = 3.0  # about one trial in so many goes on to the next rung …
     min_survivors: int = 4  # … but never fewer than this
     repeats: int = 2  # trials of the last rung trained again with new seeds, to measure seed noise
     retries: int = 2  # of a job whose worker was lost or failed, from its checkpoint
     max_hours: float | None = None
-    sampler: Literal["tpe", "nsgaii", "gp", "random"] = "tpe"
+    sampler: Literal["autonas", "tpe", "nsgaii", "gp", "random"] = "autonas"
     seed: int = 0
+
+    @property
+    def stopping(self) -> str:
+        """The scheduler: by gain for the sampler that can tell it, by halving for the others, where none is named."""
+        if self.scheduler != "auto":
+            return self.scheduler
+        return "gain" if self.sampler == "autonas" else "pareto"

@@ -18,6 +18,7 @@ from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.records import CorpusSettings, TokenizerSettings
 from autonas.objective import OBJECTIVES
+from autonas.policy.problem import SpaceProblem
 from autonas.policy.settings import CalibrationSettings, SearchSettings
 from autonas.recipe.data_sections import read_corpus, read_tokenizer
 from autonas.recipe.finding import find_space
@@ -55,8 +56,8 @@ SECTIONS = (
     ),
     *("promote", "training", "evaluation", "calibration"),
 )
-# What may differ between a study and its resumption. `promote` concerns only what follows a search.
-MAY_CHANGE = ("budget.trials", "budget.max_hours", "promote")
+# What may differ between a study and its resumption. `promote` and the replicas concern only what follows a search.
+MAY_CHANGE = ("budget.trials", "budget.max_hours", "promote", "horizon.replicas", "horizon.share", "horizon.seeds")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT_CONTEXT = 256
@@ -88,6 +89,11 @@ class Recipe:
             RecipeError: it is not the `resolved` of a recipe of this version.
         """
         return _read_recipe(from_values(resolved, "the recorded recipe"), fallback_name="", at_edge=False)
+
+    @property
+    def problem(self) -> SpaceProblem:
+        """What the search policy sees. Limits on who may be promoted shrink the front that is looked for."""
+        return SpaceProblem(self.space, self.objectives, self.promote.limits if self.promote else {})
 
     @property
     def needs_latency(self) -> bool:

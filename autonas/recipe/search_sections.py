@@ -19,10 +19,13 @@ _RENAMED = {"cooldown_share": "cooldown"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonSettings:
-    """The full run that the search prepares: its tokens, and whether dimensions that only it can judge are sampled anyway."""
+    """The full run that the search prepares, and what is done about dimensions that only it can judge."""
 
     tokens: int | None = None
-    sample: bool = False
+    sample: bool = False  # them in the search, whose short trials cannot judge them
+    replicas: bool | None = None  # choose their values before a full run, on replicas of it; None: where any varies
+    share: float = 0.05  # of the full run's cost, that all replicas together may have
+    seeds: int = 2  # of every arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class PromoteSettings:
 
 def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int]:
     """The search and its batch size in tokens, which the file keeps beside the rungs."""
-    keys = ("trials", "rungs", "batch_tokens", "cooldown", "max_hours", "scheduler", "reduction_factor")
+    keys = ("trials", "rungs", "tokens", "batch_tokens", "cooldown", "max_hours", "scheduler", "reduction_factor")
     root.need("budget", "write at least `trials:` and `rungs:` there")
     section = root.child("budget", (*keys, "min_survivors", "repeats", "retries", "sampler", "seed"))
     rungs = _rungs(section)
@@ -52,7 +55,14 @@ def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int
             f"the first rung has {rungs[0]:,} tokens and one batch {batch_tokens:,}; write a smaller batch_tokens"
         )
     max_hours = section.get("max_hours")
-    scheduler = section.one_of("scheduler", "pareto", options_of(SearchSettings, "scheduler"))
+    sampler = section.one_of("sampler", "autonas", SAMPLERS)
+    scheduler = section.one_of("scheduler", "auto", options_of(SearchSettings, "scheduler"))
+    if scheduler == "gain" and sampler != "autonas":
+        raise section.need("scheduler", "").complaint(
+            f"is 'gain', which weighs trials against candidates of the sampler autonas, and the sampler is {sampler}; "
+            "write scheduler: pareto, or sampler: autonas"
+        )
+    tokens = section.get("tokens")
     search = SearchSettings(
         trials=section.need("trials", "write how many to train, such as 64").whole(least=1, most=10**6),
         # Without early stopping nothing is decided at the lower rungs: nothing is scored there, unless the curves are wanted.
@@ -64,7 +74,8 @@ def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int
         repeats=section.whole("repeats", 2, most=1000),
         retries=section.whole("retries", 2, most=1000),
         max_hours=None if max_hours is None else max_hours.number(above=0.0, most=1e5),
-        sampler=typing.cast(Any, section.one_of("sampler", "tpe", SAMPLERS)),
+        tokens=None if tokens is None else tokens.whole(least=rungs[-1], most=10**18),
+        sampler=typing.cast(Any, sampler),
         seed=section.whole("seed", 0, most=LARGEST_SEED),
     )
     _check_sampler(root, section, search.sampler)
@@ -137,8 +148,14 @@ def read_objectives(root: Section) -> tuple[str, ...]:
 
 def read_horizon(root: Section) -> HorizonSettings:
     section = root.child("horizon", fields_of(HorizonSettings))
-    tokens = section.get("tokens")
-    return HorizonSettings(tokens=None if tokens is None else tokens.whole(least=1), sample=section.flag("sample", False))
+    tokens, asked, default = section.get("tokens"), section.get("replicas"), HorizonSettings()
+    return HorizonSettings(
+        tokens=None if tokens is None else tokens.whole(least=1),
+        sample=section.flag("sample", False),
+        replicas=None if asked is None else asked.flag(),
+        share=section.number("share", default.share, above=0.0, most=100.0),
+        seeds=section.whole("seeds", default.seeds, least=1, most=100),
+    )
 
 
 def read_promote(root: Section) -> PromoteSettings | None:

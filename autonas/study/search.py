@@ -21,7 +21,6 @@ from autonas.objective import OBJECTIVES
 from autonas.plan import remaining_seconds
 from autonas.policy import sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
-from autonas.policy.problem import SpaceProblem
 from autonas.recipe import Recipe
 from autonas.run_folder import write_json
 from autonas.study import files
@@ -30,6 +29,7 @@ from autonas.study.clock import Clock
 from autonas.trial import Budget, Failure, Job, Outcome, Score, StudyRecord, TrialRecord, to_json
 
 CANCELLED = "cancelled"
+KEEP_TIME_S = 1.0  # how often a running study writes down how long it has run: each time is a flush to the disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,14 @@ class Search:
     ) -> None:
         self.recipe, self.dataset, self.engine, self.ledger = recipe, dataset, engine, ledger
         self.folder, self.device, self.threads, self.watcher = folder, device, threads, watcher
-        self.policy = Policy(SpaceProblem(recipe.space, recipe.objectives), recipe.search)
+        self.policy = Policy(recipe.problem, recipe.search)
         self.distributions = sampler.distributions(recipe.space.searched_domains)
         self.training = recipe.training
         self.running: dict[int, Job] = {}
         self._given_up = 0  # trials that could have gone on, had there been time
         known = ledger.read().attributes
         self.clock = Clock(spent_before_s=float(known.get("spent_s", 0.0)), max_hours=recipe.search.max_hours)
+        self._kept_s = self.clock.spent_s
         self._attempt = int(known.get("attempts", 0)) + 1
         if ledger.repaired:
             watcher.say(ledger.repaired)
@@ -220,7 +221,8 @@ class Search:
     def _collect(self) -> None:
         for outcome in self.engine.wait():
             self.remember(outcome)
-        self.keep_time()
+        if self.clock.spent_s - self._kept_s >= KEEP_TIME_S:
+            self.keep_time()
 
     def remember(self, outcome: Outcome) -> None:
         """Write down how a trial's job ended; one that failed by no fault of its own is tried again from its checkpoint."""
@@ -313,7 +315,8 @@ class Search:
 
     def keep_time(self) -> None:
         """Write down how long the study has run."""
-        self.ledger.set_attribute("spent_s", round(self.clock.spent_s, 3))
+        self._kept_s = self.clock.spent_s
+        self.ledger.set_attribute("spent_s", round(self._kept_s, 3))
 
     def _close(self, reason: str) -> None:
         self.ledger.set_attribute("closed", reason)

@@ -23,7 +23,7 @@ from autonas.errors import RecipeError
 from autonas.policy import gaussian, sampler
 from autonas.policy.problem import SpaceProblem
 from autonas.policy.respondent import Respondent
-from autonas.policy.settings import MOST_GP_OBJECTIVES, SAMPLERS
+from autonas.policy.settings import MOST_GP_OBJECTIVES, OPTUNA_SAMPLERS
 from autonas.recipe import load_recipe
 from autonas.space.domains import Choice, Domain, Int
 from autonas.space.space import Space
@@ -92,7 +92,7 @@ def mixed_study() -> StudyRecord:
     )
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", OPTUNA_SAMPLERS)
 def test_a_draw_is_from_the_space_at_any_length_of_study(name: str) -> None:
     whole = mixed_study()
     for count in (0, 1, 9, 14, len(whole.trials)):
@@ -101,7 +101,7 @@ def test_a_draw_is_from_the_space_at_any_length_of_study(name: str) -> None:
         assert all(DOMAINS[key].contains(value) for key, value in params.items())
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", OPTUNA_SAMPLERS)
 def test_a_draw_depends_on_seed_record_and_attempt_alone(name: str) -> None:
     study = mixed_study()
     first = draw(name, study)
@@ -111,8 +111,8 @@ def test_a_draw_depends_on_seed_record_and_attempt_alone(name: str) -> None:
 
 FRESH = """
 import sys
-from tests.policy.test_sampler import SAMPLERS, draw, json, mixed_study
-print(json.dumps([draw(name, mixed_study(), 3) for name in SAMPLERS]))
+from tests.policy.test_sampler import OPTUNA_SAMPLERS, draw, json, mixed_study
+print(json.dumps([draw(name, mixed_study(), 3) for name in OPTUNA_SAMPLERS]))
 print("torch" in sys.modules)
 """
 
@@ -120,7 +120,7 @@ print("torch" in sys.modules)
 def test_a_fresh_process_draws_the_same_and_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True, cwd=ROOT)
     fresh, torch_is_there = done.stdout.splitlines()
-    assert json.loads(fresh) == [draw(name, mixed_study(), 3) for name in SAMPLERS]
+    assert json.loads(fresh) == [draw(name, mixed_study(), 3) for name in OPTUNA_SAMPLERS]
     assert torch_is_there == "False"
     assert done.stderr == ""
 

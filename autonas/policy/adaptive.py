@@ -1,0 +1,235 @@
+"""The default way to search: what is cheap to know is known, what costs training is predicted, the job worth most is next.
+
+For every candidate, and for every trial that waits at a rung, the scores at the last rung are predicted with their uncertainty
+(expectation.py), the expected gain in hypervolume is worked out against what is finished and under way (gain.py), and from it
+and the price of the rungs to come an index (index.py). The job of the highest index comes next. There is no bracket and no
+barrier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autonas.policy.candidates import Candidates, Pool, best_of
+from autonas.policy.expectation import Expectation, learn
+from autonas.policy.gain import Scores, dominating, open_points
+from autonas.policy.index import GRID, indices
+from autonas.policy.problem import Array, Params, Problem
+from autonas.policy.surrogate import Inputs
+from autonas.policy.view import View, scaled
+
+CONTROL = "control"  # a note of a trial whose params were drawn at random, whatever was known
+GAIN = "expected_gain"  # a note: of hypervolume, as a share of the box, when the trial was proposed
+
+_NUM_FIRST = 8  # trials spread over the sizes before anything is predicted
+_CONTROL_EVERY = 10
+_MOST_INDEXED = 48  # candidates, by gain per cost, whose indices are worked out
+_ELITE = 12  # trials whose neighbours are candidates
+# Up to so many results everything is worked out anew after each; then when there is a sixteenth more to learn from.
+_EACH_ONE, _SHARE = 96, 16
+_MARGIN = 0.1  # of the box, beyond the ends of the front
+HOPELESS = 0.005  # a trial that waits is stopped when it reaches the front with no more than this probability
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is worth most: a candidate (params, and notes to keep with them), or a trial that goes on (its number)."""
+
+    params: Params | None = None
+    notes: Mapping[str, Any] | None = None
+    trial: int | None = None
+
+
+class Adaptive:
+    """Chooses for one study, by its seed and its record. `rungs` are token counts, `cooldown` the share of them on top of each.
+
+    With many results or workers several jobs are planned at a time; a study that was interrupted then plans anew.
+    """
+
+    def __init__(self, problem: Problem, rungs: Sequence[int], cooldown: float, seed: int, num_trials: int) -> None:
+        self._problem = problem
+        tokens = np.array(rungs, dtype=np.float64)
+        self._tokens = np.diff(tokens, prepend=0.0) + cooldown * tokens
+        self._num_first = max(min(_NUM_FIRST, num_trials // 2), 1)
+        self._primary = next(i for i, o in enumerate(problem.objectives) if o.known == "trained")
+        self._candidates = Candidates(problem, seed)
+        self._learnt: tuple[int, Expectation] | None = None
+        self._plan: list[Choice] = []
+
+    def hopeless(self, view: View, waiting: Sequence[int]) -> int | None:
+        """One of the trials that wait of which a finished one is better in everything, as good as surely; None without any."""
+        expectation = self._learn(view)
+        finished = np.flatnonzero(view.scored)
+        if expectation is None or not len(finished) or not waiting:
+            return None
+        inputs = self._candidates.inputs(view.features)
+        done, _ = expectation.of_trials(view, inputs, finished)
+        done = done.take(best_of(done.mean))
+        rows = np.array([view.row(number) for number in waiting], dtype=np.int64)
+        waits, _ = expectation.of_trials(view, inputs, rows)
+        beaten = np.array([dominating(done, waits.mean[i : i + 1], waits.deviation[i]).max() for i in range(len(rows))])
+        worst = int(np.argmax(beaten))
+        return waiting[worst] if beaten[worst] >= 1.0 - HOPELESS else None
+
+    def choose(self, view: View, running: Collection[int], *, may_begin: bool, may_go_on: Collection[int]) -> Choice | None:
+        """What to train next: a new candidate when one `may_begin`, or one of the trials that `may_go_on`; None for neither."""
+        expectation = self._learn(view)
+        if expectation is None or view.num_begun < self._num_first:
+            if may_begin:
+                first = self._candidates.first(view.known)
+                return None if first is None else Choice(params=first, notes={})
+            if expectation is None:
+                return None
+        while self._plan:
+            choice = self._plan.pop(0)
+            if choice.params is None and choice.trial in may_go_on:
+                return choice
+            if choice.params is not None and may_begin and self._problem.identity(choice.params) not in view.known:
+                return self._or_control(view, choice)
+        length = max(_at_a_time(view.num_outcomes), len(running) // 8)
+        self._plan = self._planned(view, expectation, running, may_begin, sorted(may_go_on), length)
+        return self._or_control(view, self._plan.pop(0)) if self._plan else None
+
+    def _or_control(self, view: View, choice: Choice) -> Choice:
+        """Every tenth candidate gives way to one drawn at random: what is gained by all this is measured against those."""
+        if choice.params is None or view.num_begun % _CONTROL_EVERY != _CONTROL_EVERY - 1:
+            return choice
+        drawn = self._candidates.control(view.num_begun, view.known)
+        return choice if drawn is None else Choice(params=drawn, notes={CONTROL: True})
+
+    def _learn(self, view: View) -> Expectation | None:
+        if not view.num_outcomes:
+            return None
+        if self._learnt is not None and view.num_outcomes < self._learnt[0] + _at_a_time(self._learnt[0]):
+            return self._learnt[1]
+        inputs = self._candidates.inputs(view.features)
+        efforts = self._problem.efforts([view.trial(int(number)).params for number in view.numbers])
+        expectation = learn(view, inputs, efforts, self._problem.objectives, self._tokens)
+        if expectation is not None:
+            self._learnt = view.num_outcomes, expectation
+        return expectation
+
+    def _planned(
+        self,
+        view: View,
+        expectation: Expectation,
+        running: Collection[int],
+        may_begin: bool,
+        may_go_on: Sequence[int],
+        length: int,
+    ) -> list[Choice]:
+        """The next `length` jobs, each chosen as if those before it were under way."""
+        inputs = self._candidates.inputs(view.features)
+        finished = np.flatnonzero(view.scored)
+        under_way = np.array([view.row(n) for n in sorted(running) if view.has(n)], dtype=np.int64)
+        waiting = np.array([view.row(n) for n in may_go_on], dtype=np.int64)
+        done, _ = expectation.of_trials(view, inputs, finished)
+        firm = np.union1d(best_of(done.mean), best_of(done.mean - 2.0 * done.deviation))  # the others take nothing from anybody
+        finished, done = finished[firm], done.take(firm)
+        coming, _ = expectation.of_trials(view, inputs, under_way)
+        hopeful, forecasts = expectation.of_trials(view, inputs, waiting)
+        pool: Pool | None = None
+        if may_begin:
+            best = np.concatenate([finished, waiting])[best_of(np.concatenate([done.mean, hopeful.mean]))]
+            elite = self._candidates.rng("elite", view.num_begun).permutation(best)[:_ELITE]
+            params = [view.trial(int(view.numbers[row])).params for row in elite]
+            pool = self._candidates.pool(view.num_begun, params, view.known)
+        stages = forecasts.stages
+        if pool is not None:
+            new, new_forecasts = expectation.of(pool.inputs, pool.before)
+            hopeful, stages = _joined(hopeful, new), np.concatenate([stages, new_forecasts.stages])
+        if not len(hopeful):
+            return []
+        taken = _joined(done, coming)
+        low, high = self._box(taken, hopeful)
+        shift = self._candidates.rng("points", view.num_begun).random(len(low))
+        points, free, share = open_points(low, high, taken, hopeful, shift)
+        chances = dominating(hopeful, points)
+        gains = chances @ free * share
+        costs = self._costs(view, expectation, inputs, waiting, pool)
+        first = np.zeros(len(hopeful), dtype=np.int64)
+        first[: len(waiting)] = view.reached[waiting]
+        rates = gains / np.array([c[k:].sum() for c, k in zip(costs, first, strict=True)])
+        most = max(_MOST_INDEXED, 2 * length)
+        places = np.concatenate([_highest(rates[: len(waiting)], most), len(waiting) + _highest(rates[len(waiting) :], most)])
+        worth = np.zeros(len(hopeful))
+        for count in np.unique(first[places]):
+            at = places[first[places] == count]
+            worth[at] = self._indices(hopeful.take(at), stages[at, count:], costs[at, count:], points, free * share)
+        if not worth.any():  # nothing is expected of anything: what is cheapest tells more soonest
+            worth[places] = 1e-30 / costs[places].sum(axis=1)
+        chosen = _greedy(places, worth, gains, chances, free, share, length)
+        jobs = [Choice(trial=number) for number in may_go_on]
+        if pool is not None:
+            new_gains = gains[len(waiting) :]
+            jobs += [Choice(params=p, notes={GAIN: float(g)}) for p, g in zip(pool.params, new_gains, strict=True)]
+        return [jobs[place] for place in chosen]
+
+    def _box(self, taken: Scores, hopeful: Scores) -> tuple[Array, Array]:
+        """Where gains count (m,), (m,): from beyond the best that can be hoped for to beyond the ends of the expected front."""
+        everything = _joined(taken, hopeful)
+        hoped = everything.mean - 3.0 * everything.deviation
+        ends = everything.mean
+        low = np.minimum(ends.min(axis=0), hoped.min(axis=0))
+        high = ends.max(axis=0)
+        high = high + np.maximum(_MARGIN * (high - ends.min(axis=0)), 1e-9 * np.maximum(1.0, np.abs(high)))
+        for column, objective in enumerate(self._problem.objectives):
+            limit = self._problem.limits.get(objective.name)
+            if limit is not None:
+                high[column] = min(high[column], scaled(objective, limit))
+        return np.minimum(low, high - 1e-12), high
+
+    def _costs(
+        self, view: View, expectation: Expectation, inputs: Inputs, waiting: NDArray[np.int64], pool: Pool | None
+    ) -> Array:
+        """What each rung costs the trials that wait and the candidates, (n, rungs)."""
+        efforts = self._problem.efforts([view.trial(int(view.numbers[row])).params for row in waiting])
+        costs = expectation.costs(inputs.take(waiting), efforts)
+        return costs if pool is None else np.concatenate([costs, expectation.costs(pool.inputs, pool.efforts)])
+
+    def _indices(self, scores: Scores, stages: Array, costs: Array, points: Array, value: Array) -> Array:
+        """The index of n trials (n,), from what each adds at every last score that it may have."""
+        column = self._primary
+        sure = Scores(scores.mean.copy(), scores.deviation.copy())
+        sure.mean[:, column], sure.deviation[:, column] = -np.inf, 0.0
+        order = np.argsort(points[:, column], kind="stable")
+        masses = (dominating(sure, points) * value)[:, order]
+        beyond = np.concatenate([np.cumsum(masses[:, ::-1], axis=1)[:, ::-1], np.zeros((len(masses), 1))], axis=1)
+        outcomes = scores.mean[:, column, None] + np.sqrt((stages**2).sum(axis=1))[:, None] * GRID
+        at = np.searchsorted(points[order, column], outcomes)
+        return indices(np.take_along_axis(beyond, at, axis=1), stages, costs)
+
+
+def _at_a_time(num_outcomes: int) -> int:
+    """How many results are waited for, and how many jobs are planned, at one time."""
+    return 1 if num_outcomes < _EACH_ONE else num_outcomes // _SHARE
+
+
+def _greedy(
+    places: NDArray[np.int64], worth: Array, gains: Array, chances: Array, free: Array, share: float, length: int
+) -> list[int]:
+    """The places of highest worth, one after the other; each takes its points from those that follow."""
+    chosen: list[int] = []
+    left = list(places)
+    own, begin = chances[places], worth[places] / np.maximum(gains[places], 1e-300)
+    while left and len(chosen) < length:
+        now = begin * (own @ free * share) if chosen else worth[places]
+        now[[i for i, place in enumerate(places) if place in chosen]] = -1.0
+        best = int(np.argmax(now))
+        chosen.append(int(places[best]))
+        left.remove(places[best])
+        free = free * (1.0 - own[best])
+    return chosen
+
+
+def _highest(values: Array, count: int) -> NDArray[np.int64]:
+    return np.argsort(-values, kind="stable")[:count]
+
+
+def _joined(first: Scores, second: Scores) -> Scores:
+    return Scores(np.concatenate([first.mean, second.mean]), np.concatenate([first.deviation, second.deviation]))

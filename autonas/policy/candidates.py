@@ -1,0 +1,168 @@
+"""Which architectures are considered for training: random draws, neighbours of the best trials, a spread-out beginning."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autonas.policy.problem import Array, Params, Problem
+from autonas.policy.surrogate import Inputs
+from autonas.policy.view import scaled
+
+_SPREAD = 600  # draws among which the first are chosen, and which say what a unit of each feature is
+_DRAWN, _REMEMBERED = 500, 3  # draws anew for every trial; those for so many trials are candidates
+_NEIGHBOURS = 8  # of each of the best trials
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """n candidates and what is known of them for nothing."""
+
+    params: tuple[Params, ...]
+    identities: tuple[str, ...]
+    inputs: Inputs
+    before: Array  # (n, m) on the scale on which scores are compared, NaN where a score is not arithmetic
+    efforts: Array  # (n,) what training on a token is thought to cost
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def take(self, rows: Sequence[int]) -> Pool:
+        at = np.array(rows, dtype=np.int64)
+        return Pool(
+            tuple(self.params[i] for i in rows),
+            tuple(self.identities[i] for i in rows),
+            self.inputs.take(at),
+            self.before[at],
+            self.efforts[at],
+        )
+
+    def joined(self, other: Pool) -> Pool:
+        return Pool(
+            self.params + other.params,
+            self.identities + other.identities,
+            Inputs(
+                np.concatenate([self.inputs.sizes, other.inputs.sizes]),
+                np.concatenate([self.inputs.features, other.inputs.features]),
+            ),
+            np.concatenate([self.before, other.before]),
+            np.concatenate([self.efforts, other.efforts]),
+        )
+
+
+class Candidates:
+    """The candidates of one study. What is kept is what would be drawn and worked out anew."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self._problem, self._seed = problem, seed
+        self._drawn: dict[int, Pool] = {}
+        self._spread: Pool | None = None
+        self._scale: tuple[Array, Array] | None = None
+        self._order: list[int] = []  # of the first draws, so that any beginning of it is spread out
+
+    def rng(self, *what: object) -> np.random.Generator:
+        """A generator that depends on the study's seed and on what it is for."""
+        digest = hashlib.sha256(repr((self._seed, *what)).encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+    def inputs(self, features: Array) -> Inputs:
+        """Standardised as the first candidates are, whatever is shown later."""
+        if self._scale is None:
+            first = self._problem.features(self._problem.draw(self.rng("spread"), _SPREAD))
+            spread = first.std(axis=0)
+            self._scale = first.mean(axis=0), np.where(spread > 1e-9, spread, np.inf)
+        centre, spread = self._scale
+        standard = (features - centre) / spread
+        sizes = standard[:, : self._problem.num_sizes]
+        return Inputs(sizes / math.sqrt(max(sizes.shape[1], 1)), standard / math.sqrt(max(standard.shape[1], 1)))
+
+    def described(self, params: Sequence[Params]) -> Pool:
+        objectives = self._problem.objectives
+        before = np.full((len(params), len(objectives)), np.nan)
+        exact = self._problem.arithmetic(params)
+        for place, column in enumerate(i for i, objective in enumerate(objectives) if objective.known == "arithmetic"):
+            before[:, column] = [scaled(objectives[column], float(value)) for value in exact[:, place]]
+        return Pool(
+            tuple(params),
+            tuple(self._problem.identity(p) for p in params),
+            self.inputs(self._problem.features(params)),
+            before,
+            self._problem.efforts(params),
+        )
+
+    def first(self, known: Container[str]) -> Params | None:
+        """The next of the candidates that are spread out over the sizes, for as long as nothing can be predicted."""
+        if self._spread is None:
+            drawn = self._problem.draw(self.rng("spread"), _SPREAD)
+            if not drawn:
+                return None
+            self._spread = self.described(drawn)
+        pool = self._spread
+        for place in range(len(pool)):
+            if place == len(self._order):
+                points = pool.inputs.sizes if self._problem.num_sizes else pool.inputs.features
+                self._order.append(_farthest(points, self._order))
+            if pool.identities[self._order[place]] not in known:
+                return pool.params[self._order[place]]
+        return None
+
+    def control(self, number: int, known: Container[str]) -> Params | None:
+        """One drawn at random, whatever is known: what random search would have tried."""
+        drawn = self._problem.draw(self.rng("control", number), 20)
+        return next((params for params in drawn if self._problem.identity(params) not in known), None)
+
+    def pool(self, number: int, best: Sequence[Params], known: Container[str]) -> Pool | None:
+        """What the trial of this number may be: draws, and neighbours of the `best`; None when nothing is left."""
+        drawn = self._at_random(number)
+        rng = self.rng("near", number)
+        seen = set(drawn.identities)
+        near: dict[str, Params] = {}
+        for params in best:
+            for neighbour in self._problem.near(params, rng, _NEIGHBOURS):
+                identity = self._problem.identity(neighbour)
+                if identity not in known and identity not in seen:
+                    near.setdefault(identity, neighbour)
+        rows = [i for i, identity in enumerate(drawn.identities) if identity not in known]
+        if not rows and not near:
+            fresh = self._problem.fresh(rng, known)
+            return None if fresh is None else self.described([fresh])
+        pool = drawn.take(rows)
+        return pool.joined(self.described(list(near.values()))) if near else pool
+
+    def _at_random(self, number: int) -> Pool:
+        """The draws for the trial of this number and for those before it, each candidate once."""
+        recent = range(max(0, number - _REMEMBERED + 1), number + 1)
+        for batch in recent:
+            if batch not in self._drawn:
+                self._drawn[batch] = self.described(self._problem.draw(self.rng("drawn", batch), _DRAWN))
+        self._drawn = {batch: self._drawn[batch] for batch in recent}
+        pool = functools.reduce(Pool.joined, self._drawn.values())
+        first = {identity: place for place, identity in reversed(list(enumerate(pool.identities)))}
+        return pool.take(sorted(first.values()))
+
+
+def _farthest(points: Array, chosen: Sequence[int]) -> int:
+    """The point (of n, d) farthest from those chosen; the first is the one nearest to the middle."""
+    if not chosen:
+        return int(np.argmin(((points - np.median(points, axis=0)) ** 2).sum(axis=1)))
+    gaps = np.full(len(points), np.inf)
+    for other in chosen:
+        gaps = np.minimum(gaps, ((points - points[other]) ** 2).sum(axis=1))
+    gaps[list(chosen)] = -1.0
+    return int(np.argmax(gaps))
+
+
+def best_of(mean: Array) -> NDArray[np.int64]:
+    """Places of the non-dominated rows of (n, m)."""
+    order = np.argsort(mean.sum(axis=1), kind="stable")
+    kept: list[int] = []
+    for place in order:
+        if not kept or not (mean[kept] <= mean[place]).all(axis=1).any():
+            kept.append(int(place))
+    return np.array(sorted(kept), dtype=np.int64)

@@ -1,0 +1,133 @@
+"""What a trial is expected to add to the front: expected hypervolume improvement, by points spread over the objectives' box.
+
+The hypervolume is the share of a box that the front dominates. A new trial c adds the points u that it dominates and nothing
+else does, so that (Emmerich et al. 2006; here for scores some of which are known exactly)
+
+    E[gain of c] = ∫ P(c dominates u) · Π over the others i of (1 - P(i dominates u)) du,      P(i ≤ u) = Π over objectives
+
+With independent normal scores each factor is a normal distribution function, and for an exact score 0 or 1. The product over
+the others holds for finished trials, with the noise that their scores have, and for those under way, by what is predicted of
+them. The integral is a sum over points of a lattice that is the same in every box. All arrays are minimised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+Array = NDArray[np.float64]
+
+_CHUNK, _MOST_CHUNKS = 4096, 12
+ENOUGH_POINTS = 1200  # that somebody may still gain
+_FAR = 3.0  # standard deviations below the mean beyond which nothing is hoped for
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Means and standard deviations of n trials in m objectives, (n, m) each; a deviation of 0 is of an exact score."""
+
+    mean: Array
+    deviation: Array
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Scores:
+        return Scores(self.mean[rows], self.deviation[rows])
+
+
+def dominating(scores: Scores, points: Array, doubt: Array | float = 0.0) -> Array:
+    """The probability that each of n trials is at least as good as each of s points in every objective, (n, s).
+
+    `doubt` (m,) is the deviation of the points themselves, where they are other trials' scores.
+    """
+    doubts = np.broadcast_to(np.asarray(doubt, dtype=np.float64), points.shape[1:])
+    exact = (scores.deviation == 0).all(axis=0) & (doubts == 0)
+    mask = np.ones((len(scores), len(points)), dtype=bool)
+    for column in np.flatnonzero(exact):
+        mask &= scores.mean[:, column, None] <= points[None, :, column]
+    if exact.all():
+        return mask.astype(np.float64)
+    trials, places = np.nonzero(mask)  # the normal distribution is computed for these alone
+    chance = np.ones(len(trials))
+    for column in np.flatnonzero(~exact):
+        gap = points[places, column] - scores.mean[trials, column]
+        deviation = np.hypot(scores.deviation[trials, column], doubts[column])
+        chance *= np.where(deviation == 0, gap >= 0, ndtr(gap / np.where(deviation == 0, 1.0, deviation)))
+    result = np.zeros(mask.shape)
+    result[trials, places] = chance
+    return result
+
+
+def open_points(low: Array, high: Array, taken: Scores, hopeful: Scores, shift: Array) -> tuple[Array, Array, float]:
+    """Points of the box (s, m), the probability that nothing in `taken` dominates each (s,), and a point's share of the box.
+
+    Left out are points that are surely taken, and those out of reach of everything in `hopeful`. `shift` (m,) in 0…1 moves the
+    lattice, whose density is the same throughout.
+    """
+    best = _lower_front(hopeful)
+    firm = _lower_front(taken, optimism=-_FAR)
+    kept: list[Array] = []
+    count, drawn = 0, 0
+    for chunk in range(_MOST_CHUNKS):
+        points = low + (high - low) * _lattice(chunk * _CHUNK, _CHUNK, shift)
+        drawn += _CHUNK
+        inside = _reached(best, points)
+        inside[inside] = ~_reached(firm, points[inside])
+        kept.append(points[inside])
+        count += int(inside.sum())
+        if count >= ENOUGH_POINTS:
+            break
+    points = np.concatenate(kept)
+    free = (
+        np.exp(np.log1p(-np.minimum(dominating(taken, points), 1 - 1e-12)).sum(axis=0)) if len(taken) else np.ones(len(points))
+    )
+    return points, free, 1.0 / drawn
+
+
+def expected_gains(scores: Scores, points: Array, free: Array, share: float) -> Array:
+    """What each trial is expected to add, (n,), as a share of the box."""
+    gains: Array = dominating(scores, points) @ free * share
+    return gains
+
+
+def _lower_front(scores: Scores, optimism: float = _FAR) -> Array:
+    """The non-dominated of the points that lie `optimism` deviations below the means, (k, m)."""
+    corners = np.unique(scores.mean - optimism * scores.deviation, axis=0)
+    corners = corners[np.argsort(corners.sum(axis=1), kind="stable")]  # nothing is dominated by what follows it
+    front = []
+    while len(corners):
+        front.append(corners[0])
+        corners = corners[~_beyond(corners[0], corners.T)]
+    return np.array(front).reshape(-1, scores.mean.shape[1])
+
+
+def _reached(corners: Array, points: Array) -> NDArray[np.bool_]:
+    """Which points some corner is at least as good as in every objective."""
+    reached = np.zeros(len(points), dtype=bool)
+    columns = np.ascontiguousarray(points.T)
+    for corner in corners:
+        reached |= _beyond(corner, columns)
+    return reached
+
+
+def _beyond(corner: Array, columns: Array) -> NDArray[np.bool_]:
+    """Which points, (m, s), are nowhere better than a corner (m,). Column by column: numpy is slow along short rows."""
+    result: NDArray[np.bool_] = corner[0] <= columns[0]
+    for own, others in zip(corner[1:], columns[1:], strict=True):
+        result &= own <= others
+    return result
+
+
+def _lattice(first: int, count: int, shift: Array) -> Array:
+    """`count` points of the additive-recurrence lattice in the unit cube (Roberts 2018), from the `first` one on."""
+    size = len(shift)
+    base = 2.0
+    for _ in range(30):
+        base = (1.0 + base) ** (1.0 / (size + 1))
+    steps = base ** -np.arange(1.0, size + 1.0)
+    result: Array = (shift + np.arange(first + 1, first + count + 1)[:, None] * steps) % 1.0
+    return result
