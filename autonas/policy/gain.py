@@ -20,7 +20,7 @@ from scipy.special import ndtr
 
 Array = NDArray[np.float64]
 
-_CHUNK, _MOST_CHUNKS = 4096, 12
+_CHUNK, _MOST_CHUNKS = 8192, 12
 ENOUGH_POINTS = 1200  # that somebody may still gain
 _FAR = 3.0  # standard deviations below the mean beyond which nothing is hoped for
 
@@ -82,10 +82,14 @@ def open_points(low: Array, high: Array, taken: Scores, hopeful: Scores, shift: 
         if count >= ENOUGH_POINTS:
             break
     points = np.concatenate(kept)
-    free = (
-        np.exp(np.log1p(-np.minimum(dominating(taken, points), 1 - 1e-12)).sum(axis=0)) if len(taken) else np.ones(len(points))
-    )
-    return points, free, 1.0 / drawn
+    return points, still_free(np.ones(len(points)), taken, points), 1.0 / drawn
+
+
+def still_free(free: Array, taken: Scores, points: Array) -> Array:
+    """The probability that each point is free (s,), from what it was before these trials came."""
+    for chance in dominating(taken, points):
+        free = free * (1.0 - chance)
+    return free
 
 
 def expected_gains(scores: Scores, points: Array, free: Array, share: float) -> Array:
