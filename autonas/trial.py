@@ -19,6 +19,7 @@ from autonas.errors import FAILURE_KINDS, FailureKind
 
 Record = TypeVar("Record")
 TrialState = Literal["live", "complete", "stopped", "infeasible", "failed"]
+_PLAIN = (float, int, str, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ class Job:
     threads: int = 1
     time_limit_s: float | None = None
     checkpoint_every_s: float = 30.0
+    unique_tokens: int | None = None  # of the training split, which alone are trained on: a replica's corpus. None: all
 
     @property
     def name(self) -> str:
@@ -229,6 +231,8 @@ class StudyRecord:
 
 def to_json(record: Any) -> Any:
     """A record as plain JSON values: records become objects, tuples become lists."""
+    if type(record) in _PLAIN:  # first: an outcome has hundreds of them
+        return record
     if isinstance(record, ArchSpec):
         return record.to_dict()
     if dataclasses.is_dataclass(record):
@@ -255,6 +259,8 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:
+    if kind in _PLAIN and type(value) is kind:  # first: an outcome has hundreds of them
+        return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value

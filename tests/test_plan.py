@@ -20,11 +20,14 @@ from autonas.cli import main
 from autonas.commands.plan import workers_of_plan
 from autonas.data.estimate import CorpusSize
 from autonas.engine.choice import EngineSettings
-from autonas.plan import Timed, Workplace, plan_study, probes, run_plan
+from autonas.plan import Timed, Workplace, plan_study, probes, remaining_seconds, run_plan
 from autonas.plan.measuring import time_architecture, time_architectures
 from autonas.plan.study import together
 from autonas.policy.forecast import interpolate
+from autonas.policy.policy import Policy
+from autonas.policy.problem import SpaceProblem
 from autonas.recipe import Recipe, load_recipe
+from autonas.trial import StudyRecord
 from tests.studies import write_space
 
 CORPUS = CorpusSize(train_tokens=40_000_000, validation_tokens=2_000_000, disk_bytes=90_000_000, sampled_documents=600)
@@ -117,6 +120,36 @@ def test_jobs_together_take_neither_less_than_their_share_nor_than_the_longest(s
     assert found >= max(seconds, default=0.0)
     assert found * workers >= sum(seconds) * 0.999
     assert found <= sum(seconds) * 1.001
+
+
+def with_scheduler(recipe: Recipe, scheduler: str) -> Recipe:
+    return Recipe.from_resolved({**recipe.resolved, "budget": {**recipe.resolved["budget"], "scheduler": scheduler}})
+
+
+def test_a_study_of_curves_trains_every_trial_for_every_rung(code_lm: Recipe) -> None:
+    halving, curves = with_scheduler(code_lm, "pareto"), with_scheduler(code_lm, "curves")
+    search, place = curves.search, workplace(code_lm)
+    rungs = plan_study(curves, CORPUS, place)["rungs"]
+    assert [rung["trials"] for rung in rungs] == [search.trials + search.repeats] * len(search.rungs)
+    assert [rung["trials"] for rung in plan_study(halving, CORPUS, place)["rungs"]] == [66, 24, 10]
+    assert sum(rung["seconds"] for rung in rungs) > sum(r["seconds"] for r in plan_study(halving, CORPUS, place)["rungs"])
+
+
+def test_what_is_left_of_a_study_of_curves_are_all_its_rungs(code_lm: Recipe) -> None:
+    shape = probes(code_lm)[1]
+    point = {"shape": shape.to_dict(), "tokens": 1_000_000, "seconds": 10.0, "val_loss": 4.0, "rate": 1e-3}
+    left: dict[str, float] = {}
+    for scheduler in ("pareto", "curves"):
+        recipe = with_scheduler(code_lm, scheduler)
+        study = StudyRecord(name="x", recipe=recipe.resolved, attributes={"calibration": {"points": [point]}}, trials=())
+        policy = Policy(SpaceProblem(recipe.space, recipe.objectives), recipe.search)
+        found = remaining_seconds(study, recipe, policy, repeats=0)
+        assert found is not None
+        left[scheduler] = found
+    # Rungs of 4, 12 and 36 M tokens, each with a fifth more: 64, 22 and 8 trials against 64 at each.
+    tokens = [4 * 1.2, 8 + 12 * 0.2, 24 + 36 * 0.2]
+    halved, whole = (sum(n * t for n, t in zip(counts, tokens, strict=True)) for counts in ((64, 22, 8), (64, 64, 64)))
+    assert left["curves"] / left["pareto"] == pytest.approx(whole / halved)
 
 
 def test_twice_the_speed_is_half_the_time(code_lm: Recipe) -> None:

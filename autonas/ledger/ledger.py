@@ -15,20 +15,21 @@ from optuna.trial import FrozenTrial, TrialState
 from autonas.arch import ArchSpec
 from autonas.errors import StorageError, StudyError
 from autonas.ledger import notes, readable
+from autonas.ledger.reading import MARK, RECIPE, Reading
 from autonas.ledger.records import (
     FORMAT,
     FORMATS,
     OURS,
     constraint,
     failure_of,
+    last_rung,
     num_rungs,
     ours,
-    read_trial,
     retries_of,
-    rungs_of,
 )
 from autonas.ledger.storage import (
     JOURNAL,
+    changed_trials,
     dispose,
     disposed_on_failure,
     open_storage,
@@ -38,10 +39,8 @@ from autonas.ledger.storage import (
     translated,
     without_password,
 )
-from autonas.trial import Failure, Outcome, Score, StudyRecord, TrialRecord, to_json
+from autonas.trial import Failure, Outcome, Score, StudyRecord, to_json
 
-MARK = "autonas"  # the user attribute that makes a study one of ours
-_RECIPE = f"{OURS}recipe"
 _METRICS = "study:metric_names"  # Optuna's: the names of the objectives
 _LARGEST_STEP = 2**31 - 1  # a database's integer
 
@@ -58,7 +57,7 @@ class Ledger:
         self._storage = storage
         self._journal = journal
         self._study_id = study_id
-        self._ended: dict[int, TrialRecord] = {}
+        self._reading = Reading(name)
         self.name = name
         self.repaired = repaired  # what was cut from a torn journal, in words
 
@@ -73,7 +72,7 @@ class Ledger:
                     storage.delete_study(blank)
                 study_id = storage.create_new_study([StudyDirection.MINIMIZE] * len(objectives), name)
                 note = notes.study_note(name, recipe, objectives, " --storage URL" if url else "")
-                attributes = {_METRICS: list(objectives), _RECIPE: dict(recipe), **notes.note_attributes({}, None, note)}
+                attributes = {_METRICS: list(objectives), RECIPE: dict(recipe), **notes.note_attributes({}, None, note)}
                 with together(storage):
                     for key, value in attributes.items():
                         storage.set_study_system_attr(study_id, key, value)
@@ -97,32 +96,15 @@ class Ledger:
         return cls(storage, study_id, name, repaired, None if url else folder / JOURNAL)
 
     def read(self) -> StudyRecord:
-        """Everything that is known of the study."""
-        with translated(self.name):
-            shown = self._storage.get_study_user_attrs(self._study_id)
-            hidden = self._storage.get_study_system_attrs(self._study_id)
-            frozen = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        trials = []
-        for trial in frozen:
-            if trial.number not in self._ended:
-                record = read_trial(trial)
-                if record.state == "live":
-                    trials.append(record)
-                    continue
-                self._ended[trial.number] = record
-            trials.append(self._ended[trial.number])
-        ends = sorted((t.datetime_complete, t.number) for t in frozen if t.datetime_complete is not None)
-        attributes = {key: value for key, value in shown.items() if key != MARK}
-        attributes |= {
-            key.removeprefix(OURS): value for key, value in hidden.items() if key.startswith(OURS) and key != _RECIPE
-        }
-        return StudyRecord(
-            name=self.name,
-            recipe=hidden[_RECIPE] if _RECIPE in hidden else shown[MARK]["recipe"],
-            attributes=attributes,
-            trials=tuple(trials),
-            timeline=tuple((number, ended.astimezone(datetime.UTC).isoformat()) for ended, number in ends),
-        )
+        """Everything that is known of the study. What has not changed since it was last read is the same object as then."""
+        try:
+            with translated(self.name):
+                shown = self._storage.get_study_user_attrs(self._study_id)
+                hidden = self._storage.get_study_system_attrs(self._study_id)
+                return self._reading.take(shown, hidden, changed_trials(self._storage, self._study_id, len(self._reading)))
+        except BaseException:
+            self._reading = Reading(self.name)  # an interruption may have left half of what has changed unread
+            raise
 
     def close(self) -> None:
         """Give the storage's connections back. What was written stays; the ledger is of no use afterwards."""
@@ -137,7 +119,7 @@ class Ledger:
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Remember a fact of the study as a whole, as JSON values. What has structure is kept from people's view."""
-        assert key != MARK and f"{OURS}{key}" != _RECIPE
+        assert key != MARK and f"{OURS}{key}" != RECIPE
         with translated(self.name):
             structured = isinstance(value, Mapping | list | tuple)
             # One that was structured once is read from there, whatever it is now.
@@ -153,7 +135,7 @@ class Ledger:
             objectives = known[_METRICS]
             note = notes.study_note(self.name, recipe, objectives, "" if self._journal else " --storage URL")
             with together(self._storage):
-                self._storage.set_study_system_attr(self._study_id, _RECIPE, dict(recipe))
+                self._storage.set_study_system_attr(self._study_id, RECIPE, dict(recipe))
                 # A study of format 1 is one of format 2 from here on; its recipe was in the mark.
                 self._storage.set_study_user_attr(self._study_id, MARK, {"format": FORMAT})
                 for key, value in notes.note_attributes(known, None, note).items():
@@ -274,10 +256,10 @@ class Ledger:
     def stop(self, number: int) -> None:
         """A trial does not go on from the rung it has reached."""
         trial = self._live(number)
-        rungs = rungs_of(trial)
+        last = last_rung(trial)
         with translated(self.name), together(self._storage):
-            if rungs:
-                self._show(trial, readable.of_stop(rungs[-1]))
+            if last is not None:
+                self._show(trial, readable.of_stop(*last))
             self._storage.set_trial_state_values(trial._trial_id, TrialState.PRUNED)
 
     def reject(self, number: int, rule: str, reason: str) -> None:
@@ -315,8 +297,7 @@ class Ledger:
 
     def _trial(self, number: int) -> FrozenTrial:
         with translated(self.name):
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-            return self._storage.get_trial(trial_id)
+            return self._storage.get_trial(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
 
     def _live(self, number: int) -> FrozenTrial:
         trial = self._trial(number)

@@ -41,9 +41,9 @@ def of_rung(outcome: Outcome) -> dict[str, float]:
     return {**known, f"{place} · tokens": outcome.tokens}
 
 
-def of_stop(last: Outcome) -> dict[str, str]:
-    """Where a trial was stopped."""
-    return {"stopped at": f"rung {last.rung}, {last.tokens:,} tokens"}
+def of_stop(rung: int, tokens: int) -> dict[str, str]:
+    """Where a trial was stopped: at which rung, and after how many tokens."""
+    return {"stopped at": f"rung {rung}, {tokens:,} tokens"}
 
 
 def of_failure(failure: Failure) -> dict[str, str]:

@@ -6,6 +6,7 @@ goes on in this version has some of each.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -47,10 +48,10 @@ def failure_of(trial: FrozenTrial) -> Failure:
     return from_json(Failure, _kept(trial)["failure"])
 
 
-def rungs_of(trial: FrozenTrial) -> tuple[Outcome, ...]:
-    """The outcomes of the rungs that the trial has finished."""
-    kept = _kept(trial)
-    return tuple(from_json(Outcome, kept[f"rung:{rung}"]) for rung in range(num_rungs(trial)))
+def last_rung(trial: FrozenTrial) -> tuple[int, int] | None:
+    """The last rung that the trial has finished and its tokens; None when it has finished none."""
+    rung = num_rungs(trial) - 1
+    return None if rung < 0 else (rung, int(_kept(trial)[f"rung:{rung}"]["tokens"]))
 
 
 def _kept(trial: FrozenTrial) -> dict[str, Any]:
@@ -58,15 +59,16 @@ def _kept(trial: FrozenTrial) -> dict[str, Any]:
     return kept if "params" in kept else {**trial.user_attrs, **kept}
 
 
-def read_trial(trial: FrozenTrial) -> TrialRecord:
-    """A trial as the ledger remembers it."""
+def read_trial(trial: FrozenTrial, before: TrialRecord | None = None) -> TrialRecord:
+    """A trial as the ledger remembers it. `before`: the same, read earlier and alive; what is written once is taken from it."""
     kept = _kept(trial)
     # Written before the state: a crash between the two leaves one that did not come to count.
     failure = failure_of(trial) if trial.state == TrialState.FAIL else None
     state = _STATES[trial.state]
     if trial.state == TrialState.PRUNED and "rule" in kept:
         state = "infeasible"
-    rungs = rungs_of(trial)
+    rungs = () if before is None else before.rungs
+    rungs += tuple(from_json(Outcome, kept[f"rung:{rung}"]) for rung in range(len(rungs), num_rungs(trial)))
     reason = ""
     if state == "infeasible":
         reason = f"{kept['rule']}: {kept['reason']}"
@@ -74,19 +76,26 @@ def read_trial(trial: FrozenTrial) -> TrialRecord:
         reason = f"stopped at rung {len(rungs) - 1}"
     elif failure is not None:
         reason = failure.message
-    sampler_state = {key: value for key, value in trial.system_attrs.items() if not key.startswith((OURS, "constraints"))}
+    return dataclasses.replace(
+        before or _beginning(trial, kept),
+        state=state,  # type: ignore[arg-type]
+        rungs=rungs,
+        retries=retries_of(trial),
+        reason=reason,
+        failure=None if failure is None else failure.kind,
+    )
+
+
+def _beginning(trial: FrozenTrial, kept: Mapping[str, Any]) -> TrialRecord:
+    """What a trial's first record says."""
     return TrialRecord(
         number=trial.number,
-        state=state,  # type: ignore[arg-type]
+        state="live",
         params=kept.get("params", trial.params),
         spec=None if kept.get("spec") is None else ArchSpec.from_dict(kept["spec"]),
         repeat_of=kept.get("repeat_of"),
         retry_of=kept.get("retry_of"),
         scores={name: from_json(Score, score) for name, score in kept.get("scores", {}).items()},
-        rungs=rungs,
-        retries=retries_of(trial),
-        reason=reason,
-        failure=None if failure is None else failure.kind,
         nearest=kept.get("nearest"),
-        sampler_state=sampler_state,
+        sampler_state={key: v for key, v in trial.system_attrs.items() if not key.startswith((OURS, "constraints"))},
     )

@@ -17,7 +17,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from autonas.errors import ResourceError, StorageError, StudyError
-from autonas.ledger.ledger import MARK
+from autonas.ledger.reading import MARK
 from autonas.ledger.storage import JOURNAL, dispose, no_study_in, open_reader, open_url, translated, without_password
 
 

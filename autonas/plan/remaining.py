@@ -10,6 +10,7 @@ from autonas.arch import ArchSpec
 from autonas.policy import calibration, forecast
 from autonas.policy.policy import Policy, begun
 from autonas.policy.rungs import num_survivors
+from autonas.policy.settings import SearchSettings
 from autonas.recipe import Recipe
 from autonas.trial import StudyRecord
 
@@ -35,8 +36,7 @@ def remaining_seconds(
         # Those scored here, now or earlier, decide how many go on; some have gone on already.
         scored = sum(len(t.rungs) > rung and t.repeat_of is None for t in study.trials) + arriving
         gone_on = sum(len(t.rungs) > rung + 1 and t.repeat_of is None for t in study.trials)
-        going_on = num_survivors(scored, search.reduction_factor, search.min_survivors)
-        arriving = max(going_on - gone_on, 0)
+        arriving = max(num_going_on(search, scored) - gone_on, 0)
     if repeats is None:
         repeats = max(search.repeats - sum(t.repeat_of is not None and bool(t.rungs) for t in study.trials), 0)
     budgets = [policy.budget(rung) for rung in range(len(policy.rungs))]
@@ -44,6 +44,13 @@ def remaining_seconds(
     longest = fitted.seconds(typical, each) if coming else 0.0  # one trial's rungs follow each other
     workers = int((study.attributes.get("environment") or {}).get("workers", 1))
     return max(total / workers, longest) + math.ceil(repeats / workers) * fitted.seconds(typical, each)
+
+
+def num_going_on(search: SearchSettings, count: int) -> int:
+    """How many of the `count` trials that a rung scores in all are trained for the next one."""
+    if search.scheduler == "curves":
+        return count
+    return num_survivors(count, search.reduction_factor, search.min_survivors)
 
 
 def _typical_spec(recipe: Recipe) -> ArchSpec:

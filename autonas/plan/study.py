@@ -11,11 +11,11 @@ from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.data.estimate import CorpusSize
 from autonas.plan.notes import plan_notes, timing_notes
+from autonas.plan.remaining import num_going_on
+from autonas.plan.replicas import replicas_plan
 from autonas.plan.run import run_disk_bytes, run_plan
 from autonas.policy import calibration, forecast
 from autonas.policy.policy import Policy
-from autonas.policy.problem import SpaceProblem
-from autonas.policy.rungs import num_survivors
 from autonas.recipe import Recipe
 
 LATENCY_S = 3.0  # one measurement by the protocol of evaluation/latency.py, when the machine is quiet
@@ -95,6 +95,7 @@ def plan_study(recipe: Recipe, corpus: CorpusSize, workplace: Workplace) -> dict
         "seconds_unbounded": seconds,
         "max_seconds": limit,
         "promotion": promotion,
+        "replicas": replicas_plan(recipe, specs[len(specs) // 2], corpus, workplace.timed, rungs),
         "disk_bytes": _disk(recipe, specs, corpus),
         "warnings": [
             *timing_notes(len(workplace.timed), len(probes(recipe))),
@@ -139,7 +140,7 @@ def _rungs(
 ) -> list[dict[str, Any]]:
     """Trials, epochs and seconds of each rung. Evaluation is a forward pass: a third of a training token's work."""
     search = recipe.search
-    policy = Policy(SpaceProblem(recipe.space, recipe.objectives), search)
+    policy = Policy(recipe.problem, search)
     scored_tokens = min(recipe.evaluation.validation_tokens, corpus.validation_tokens) // 3
     trials, before, result = search.trials, 0, []
     for rung, tokens in enumerate(policy.rungs):
@@ -158,7 +159,7 @@ def _rungs(
             }
         )
         before = tokens
-        trials = num_survivors(trials, search.reduction_factor, search.min_survivors)
+        trials = num_going_on(search, trials)
     return result
 
 

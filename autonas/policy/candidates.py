@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 from collections.abc import Container, Sequence
@@ -16,7 +15,7 @@ from autonas.policy.surrogate import Inputs
 from autonas.policy.view import scaled
 
 _SPREAD = 600  # draws among which the first are chosen, and which say what a unit of each feature is
-_DRAWN, _REMEMBERED = 500, 3  # draws anew for every trial; those for so many trials are candidates
+_DRAWN = 1200  # candidates drawn anew for every trial
 _NEIGHBOURS = 8  # of each of the best trials
 
 
@@ -61,7 +60,7 @@ class Candidates:
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self._problem, self._seed = problem, seed
-        self._drawn: dict[int, Pool] = {}
+        self._drawn: tuple[int, Pool] | None = None
         self._spread: Pool | None = None
         self._scale: tuple[Array, Array] | None = None
         self._order: list[int] = []  # of the first draws, so that any beginning of it is spread out
@@ -136,15 +135,10 @@ class Candidates:
         return pool.joined(self.described(list(near.values()))) if near else pool
 
     def _at_random(self, number: int) -> Pool:
-        """The draws for the trial of this number and for those before it, each candidate once."""
-        recent = range(max(0, number - _REMEMBERED + 1), number + 1)
-        for batch in recent:
-            if batch not in self._drawn:
-                self._drawn[batch] = self.described(self._problem.draw(self.rng("drawn", batch), _DRAWN))
-        self._drawn = {batch: self._drawn[batch] for batch in recent}
-        pool = functools.reduce(Pool.joined, self._drawn.values())
-        first = {identity: place for place, identity in reversed(list(enumerate(pool.identities)))}
-        return pool.take(sorted(first.values()))
+        """The draws for the trial of this number."""
+        if self._drawn is None or self._drawn[0] != number:
+            self._drawn = number, self.described(self._problem.draw(self.rng("drawn", number), _DRAWN))
+        return self._drawn[1]
 
 
 def _farthest(points: Array, chosen: Sequence[int]) -> int:

@@ -71,15 +71,16 @@ def open_points(low: Array, high: Array, taken: Scores, hopeful: Scores, shift: 
     best = _lower_front(hopeful)
     firm = _lower_front(taken, optimism=-_FAR)
     kept: list[Array] = []
-    count, drawn = 0, 0
+    wanted, drawn = ENOUGH_POINTS, 0
     for chunk in range(_MOST_CHUNKS):
         points = low + (high - low) * _lattice(chunk * _CHUNK, _CHUNK, shift)
-        drawn += _CHUNK
         inside = _reached(best, points)
         inside[inside] = ~_reached(firm, points[inside])
-        kept.append(points[inside])
-        count += int(inside.sum())
-        if count >= ENOUGH_POINTS:
+        places = np.flatnonzero(inside)[:wanted]
+        kept.append(points[places])
+        wanted -= len(places)
+        drawn += _CHUNK if wanted else int(places[-1]) + 1
+        if not wanted:
             break
     points = np.concatenate(kept)
     return points, still_free(np.ones(len(points)), taken, points), 1.0 / drawn
