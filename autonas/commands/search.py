@@ -25,6 +25,7 @@ def search(options: argparse.Namespace) -> int:
             storage=options.storage,
             resume=options.resume,
             retry_failed=options.retry_failed,
+            warm_start=options.warm_start,
             engine=engine_settings(options),
             out=options.out,
             promote=False,  # here, below the front, and with a progress of its own

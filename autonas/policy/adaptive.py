@@ -19,6 +19,7 @@ from autonas.policy.candidates import Candidates, Pool, best_of
 from autonas.policy.expectation import Expectation, learn
 from autonas.policy.gain import Scores, dominating, open_points
 from autonas.policy.index import GRID, indices
+from autonas.policy.prior import Prior
 from autonas.policy.problem import Array, Params, Problem
 from autonas.policy.surrogate import Inputs
 from autonas.policy.view import View, scaled
@@ -51,13 +52,15 @@ class Adaptive:
     With many results or workers several jobs are planned at a time; a study that was interrupted then plans anew.
     """
 
-    def __init__(self, problem: Problem, rungs: Sequence[int], cooldown: float, seed: int, num_trials: int) -> None:
+    def __init__(
+        self, problem: Problem, rungs: Sequence[int], cooldown: float, seed: int, num_trials: int, prior: Prior
+    ) -> None:
         self._problem = problem
         tokens = np.array(rungs, dtype=np.float64)
         self._tokens = np.diff(tokens, prepend=0.0) + cooldown * tokens
-        self._num_first = max(min(_NUM_FIRST, num_trials // 2), 1)
+        self._num_first = max(min(_NUM_FIRST, num_trials // 2), min(len(prior.starts), num_trials), 1)
         self._primary = next(i for i, o in enumerate(problem.objectives) if o.known == "trained")
-        self._candidates = Candidates(problem, seed)
+        self._candidates = Candidates(problem, seed, prior)
         self._learnt: tuple[int, Expectation] | None = None
         self._plan: list[Choice] = []
 
@@ -126,7 +129,9 @@ class Adaptive:
         """The next `length` jobs, each chosen as if those before it were under way."""
         inputs = self._candidates.inputs(view.features)
         finished = np.flatnonzero(view.scored)
-        under_way = np.array([view.row(n) for n in sorted(running) if view.has(n)], dtype=np.int64)
+        # A trial that waits and may not go on yet is under way as well: what it promises need not be begun once more.
+        held = (number for number in view.paused if number not in may_go_on)
+        under_way = np.array([view.row(n) for n in sorted({*running, *held}) if view.has(n)], dtype=np.int64)
         waiting = np.array([view.row(n) for n in may_go_on], dtype=np.int64)
         done, _ = expectation.of_trials(view, inputs, finished)
         firm = np.union1d(best_of(done.mean), best_of(done.mean - 2.0 * done.deviation))  # the others take nothing from anybody

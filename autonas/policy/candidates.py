@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Container, Sequence
@@ -10,12 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autonas.policy.ladder import Fitted, fit_scores, with_size
+from autonas.policy.prior import Prior
 from autonas.policy.problem import Array, Params, Problem
 from autonas.policy.surrogate import Inputs
 from autonas.policy.view import scaled
 
 _SPREAD = 600  # draws among which the first are chosen, and which say what a unit of each feature is
-_DRAWN = 1200  # candidates drawn anew for every trial
+# Candidates drawn anew for every trial, and for how many trials they are kept: drawing them takes longer than judging them.
+_DRAWN, _KEPT = 400, 3
 _NEIGHBOURS = 8  # of each of the best trials
 
 
@@ -58,9 +62,10 @@ class Pool:
 class Candidates:
     """The candidates of one study. What is kept is what would be drawn and worked out anew."""
 
-    def __init__(self, problem: Problem, seed: int) -> None:
-        self._problem, self._seed = problem, seed
-        self._drawn: tuple[int, Pool] | None = None
+    def __init__(self, problem: Problem, seed: int, prior: Prior) -> None:
+        self._problem, self._seed, self._prior = problem, seed, prior
+        self._expected_before: Fitted | None = None
+        self._drawn: dict[int, Pool] = {}
         self._spread: Pool | None = None
         self._scale: tuple[Array, Array] | None = None
         self._order: list[int] = []  # of the first draws, so that any beginning of it is spread out
@@ -71,7 +76,18 @@ class Candidates:
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
     def inputs(self, features: Array) -> Inputs:
-        """Standardised as the first candidates are, whatever is shown later."""
+        """Standardised as the first candidates are, whatever is shown later; with what an earlier study expects as a size."""
+        inputs = self._standard(features)
+        if not self._prior.scores:
+            return inputs
+        if self._expected_before is None:
+            known = self._standard(self._problem.features(self._prior.params))
+            self._expected_before = fit_scores(known, np.array(self._prior.scores))
+        assert self._expected_before is not None
+        expected = (self._expected_before.predict(inputs)[0] - self._expected_before.centre) / self._expected_before.unit
+        return with_size(inputs, expected)
+
+    def _standard(self, features: Array) -> Inputs:
         if self._scale is None:
             first = self._problem.features(self._problem.draw(self.rng("spread"), _SPREAD))
             spread = first.std(axis=0)
@@ -96,7 +112,10 @@ class Candidates:
         )
 
     def first(self, known: Container[str]) -> Params | None:
-        """The next of the candidates that are spread out over the sizes, for as long as nothing can be predicted."""
+        """What to begin with, while nothing can be predicted: what was asked for, then what is spread out over the sizes."""
+        for params in self._prior.starts:
+            if self._problem.identity(params) not in known:
+                return params
         if self._spread is None:
             drawn = self._problem.draw(self.rng("spread"), _SPREAD)
             if not drawn:
@@ -135,10 +154,15 @@ class Candidates:
         return pool.joined(self.described(list(near.values()))) if near else pool
 
     def _at_random(self, number: int) -> Pool:
-        """The draws for the trial of this number."""
-        if self._drawn is None or self._drawn[0] != number:
-            self._drawn = number, self.described(self._problem.draw(self.rng("drawn", number), _DRAWN))
-        return self._drawn[1]
+        """The draws for the trial of this number and for those before it, each candidate once."""
+        batches = range(max(0, number - _KEPT + 1), number + 1)
+        self._drawn = {batch: self._drawn[batch] for batch in batches if batch in self._drawn}
+        for batch in batches:
+            if batch not in self._drawn:
+                self._drawn[batch] = self.described(self._problem.draw(self.rng("drawn", batch), _DRAWN))
+        pool = functools.reduce(Pool.joined, (self._drawn[batch] for batch in batches))
+        first = {identity: place for place, identity in reversed(list(enumerate(pool.identities)))}
+        return pool.take(sorted(first.values()))
 
 
 def _farthest(points: Array, chosen: Sequence[int]) -> int:

@@ -61,8 +61,8 @@ class Ladder:
                 columns.append(np.full(len(mean), _UNSEEN_DEVIATION))
                 continue
             spread = np.sqrt(sum((c**2 for c in columns), np.full(len(mean), 1e-6)))
-            step, deviation = change.predict(_with_score(inputs, mean))
-            above, below = (change.predict(_with_score(inputs, mean + side * spread))[0] for side in (1, -1))
+            step, deviation = change.predict(with_size(inputs, mean))
+            above, below = (change.predict(with_size(inputs, mean + side * spread))[0] for side in (1, -1))
             slope = 1.0 + (above - below) / (2 * spread)
             columns = [c * slope for c in columns]
             columns.append(np.hypot(deviation, change.noise_deviation))
@@ -90,7 +90,7 @@ def fit_ladder(inputs: Inputs, values: Array) -> Ladder | None:
             continue
         rows = thinned(both, scaled[both, rung + 1])
         target = scaled[rows, rung + 1] - scaled[rows, rung]
-        changes.append(_fitted(_with_score(inputs.take(rows), scaled[rows, rung]), target))
+        changes.append(_fitted(with_size(inputs.take(rows), scaled[rows, rung]), target))
     return Ladder(first, tuple(changes), centre, unit)
 
 
@@ -144,8 +144,8 @@ def _fitted(inputs: Inputs, targets: Array, noise: Array | float = 0.0) -> Surro
     return fit(inputs, targets, noise, search=len(targets) >= _FEW)
 
 
-def _with_score(inputs: Inputs, scores: Array) -> Inputs:
-    """The score so far as one more size: changes are nearly linear in it."""
+def with_size(inputs: Inputs, scores: Array) -> Inputs:
+    """A score (n,) of the order of 1 as one more size, in which what is to be predicted is nearly linear."""
     columns = inputs.sizes.shape[1]
     shrunk = inputs.sizes * math.sqrt(columns / (columns + 1)) if columns else inputs.sizes
     return Inputs(np.concatenate([shrunk, scores[:, None] / math.sqrt(columns + 1)], axis=1), inputs.features)

@@ -17,6 +17,7 @@ import numpy as np
 from autonas import pareto
 from autonas.policy import sampler
 from autonas.policy.adaptive import Adaptive
+from autonas.policy.prior import Prior
 from autonas.policy.problem import Problem
 from autonas.policy.rungs import RungScheduler, Standing, make_scheduler, num_survivors
 from autonas.policy.settings import SearchSettings
@@ -78,11 +79,16 @@ Step = Propose | Train | Stop | Complete | Wait | Finish
 
 
 class Policy:
-    """The decisions of one study. Holds settings only: every answer depends on the record it is given and on nothing else."""
+    """The decisions of one study. An answer depends on settings, prior and the record it is given, and on nothing else.
 
-    def __init__(self, problem: Problem, settings: SearchSettings) -> None:
+    What is kept between answers is what would be worked out anew. (Beyond some 100 results several jobs are planned at a time,
+    by the record at that moment; a study that was interrupted plans anew.)
+    """
+
+    def __init__(self, problem: Problem, settings: SearchSettings, prior: Prior | None = None) -> None:
         self._problem = problem
         self._settings = settings
+        self._prior = prior or Prior()
         self._scheduler: RungScheduler | None = None
         if settings.stopping != "gain":
             self._scheduler = make_scheduler(
@@ -130,7 +136,9 @@ class Policy:
     def _begin_view(self) -> None:
         settings = self._settings
         self._view = View(self._problem, len(self.rungs))
-        self._adaptive = Adaptive(self._problem, self.rungs, settings.cooldown_share, settings.seed, settings.trials)
+        self._adaptive = Adaptive(
+            self._problem, self.rungs, settings.cooldown_share, settings.seed, settings.trials, self._prior
+        )
 
     def _gain(self, running: frozenset[int], *, more: bool) -> Step | None:
         """The job that is worth most; the end of trials that are worth nothing; None when there is neither."""

@@ -14,10 +14,11 @@ from autonas.engine.choice import check_device
 from autonas.errors import DeviceError, InfeasibleArch, RecipeError, StudyError
 from autonas.ledger import JOURNAL, Ledger, check_new, is_running, study_lease
 from autonas.plan import data_notes
+from autonas.policy.prior import Prior
 from autonas.recipe import Recipe, difference
 from autonas.study import files
-from autonas.study.search import CANCELLED, Search, Watcher
-from autonas.trial import StudyRecord
+from autonas.study.search import CANCELLED, WARM_START, Search, Watcher
+from autonas.trial import StudyRecord, to_json
 
 
 def run_study(
@@ -32,8 +33,11 @@ def run_study(
     device: str = "cpu",
     threads: int = 1,
     watcher: Watcher | None = None,
+    prior: Prior | None = None,
 ) -> StudyRecord:
     """Search until the budget is spent, and return the study. Interrupted at any moment, `resume` goes on from there.
+
+    `prior` is what earlier trainings suggest to a new study; a resumed one keeps its own.
 
     `retry_failed` begins a new trial in the place of every one that has failed. A study that was cancelled returns as it is.
 
@@ -72,6 +76,8 @@ def run_study(
             else:
                 created = Ledger.create(name, folder, storage, recipe.resolved, recipe.objectives)
                 ledger = stack.enter_context(contextlib.closing(created))
+                if prior is not None:
+                    ledger.set_attribute(WARM_START, to_json(prior))
                 files.clear(folder)
             study = Search(with_vocabulary(recipe, dataset), dataset, engine, ledger, folder, device, threads, watcher)
             try:

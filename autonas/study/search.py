@@ -21,14 +21,16 @@ from autonas.objective import OBJECTIVES
 from autonas.plan import remaining_seconds
 from autonas.policy import sampler
 from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train, Wait, beats_unigram, begun
+from autonas.policy.prior import Prior
 from autonas.recipe import Recipe
 from autonas.run_folder import write_json
 from autonas.study import files
 from autonas.study.apart import calibrate, measure_latency
 from autonas.study.clock import Clock
-from autonas.trial import Budget, Failure, Job, Outcome, Score, StudyRecord, TrialRecord, to_json
+from autonas.trial import Budget, Failure, Job, Outcome, Score, StudyRecord, TrialRecord, from_json, to_json
 
 CANCELLED = "cancelled"
+WARM_START = "warm_start"  # an attribute of a study: what earlier trainings suggested to it
 KEEP_TIME_S = 1.0  # how often a running study writes down how long it has run: each time is a flush to the disk
 
 
@@ -56,12 +58,13 @@ class Search:
     ) -> None:
         self.recipe, self.dataset, self.engine, self.ledger = recipe, dataset, engine, ledger
         self.folder, self.device, self.threads, self.watcher = folder, device, threads, watcher
-        self.policy = Policy(recipe.problem, recipe.search)
+        known = ledger.read().attributes
+        prior = from_json(Prior, known[WARM_START]) if WARM_START in known else Prior()
+        self.policy = Policy(recipe.problem, recipe.search, prior)
         self.distributions = sampler.distributions(recipe.space.searched_domains)
         self.training = recipe.training
         self.running: dict[int, Job] = {}
         self._given_up = 0  # trials that could have gone on, had there been time
-        known = ledger.read().attributes
         self.clock = Clock(spent_before_s=float(known.get("spent_s", 0.0)), max_hours=recipe.search.max_hours)
         self._kept_s = self.clock.spent_s
         self._attempt = int(known.get("attempts", 0)) + 1
