@@ -245,14 +245,17 @@ class Policy:
         return None if fresh is None else Propose(params=fresh, sampler_state={})
 
     def _repeat(self, study: StudyRecord) -> Step:
-        """The next declared repeat: front trials in order of survival, each once more, cheapest knowledge of seed noise."""
+        """The next declared repeat: a trial of the last rung once more, first where noise decides who is on the front."""
         finals = [t for t in study.trials if t.state == "complete" and t.repeat_of is None]
         repeated = [t.repeat_of for t in study.trials if t.repeat_of is not None and t.retry_of is None]
         due = min(self._settings.repeats, len(finals)) - len(repeated)
         if due <= 0:
             return Finish(reason=self._end_reason(study))
         standings = [s for s in self.standings(study, len(self.rungs) - 1) if any(t.number == s.trial for t in finals)]
-        order = [standings[int(i)].trial for i in pareto.epsilon_net_order([s.values for s in standings])]
+        values = np.array([s.values for s in standings])
+        spread = [int(i) for i in pareto.epsilon_net_order(values)]
+        margins = _margins(values)
+        order = [standings[i].trial for i in sorted(spread, key=lambda i: margins[i])]
         pick = next(number for number in order if number not in repeated)
         return Propose(params=study.trials[pick].params, sampler_state={}, repeat_of=pick)
 
@@ -262,6 +265,16 @@ class Policy:
         if trailing_infeasible(study) >= MAX_INFEASIBLE_RUN:
             return f"{MAX_INFEASIBLE_RUN} candidates in a row broke a rule or a limit; widen the limits"
         return "the space holds no further architecture"
+
+
+def _margins(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
+    """By how much the first score of each row (n, m) would have to change for it to join the front, or to leave it."""
+    margins = []
+    for place, row in enumerate(values):
+        rivals = (values[:, 1:] <= row[1:]).all(axis=1)
+        rivals[place] = False
+        margins.append(float(np.abs(values[rivals, 0].min() - row[0])) if rivals.any() else math.inf)
+    return margins
 
 
 def begun(study: StudyRecord) -> int:

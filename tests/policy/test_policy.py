@@ -341,3 +341,18 @@ def test_a_model_that_learnt_nothing_is_found_out() -> None:
 
     assert beats_unigram(outcome(6.2)) is None
     assert "6.300" in str(beats_unigram(outcome(6.3)))
+
+
+def test_repeats_go_where_noise_decides_who_is_on_the_front() -> None:
+    study = VirtualStudy(dataclasses.replace(SETTINGS, trials=10, repeats=2, rungs=(100,), sampler="random"), space=SPACE)
+    study.play()
+    originals = [trial for trial in study.trials if trial.repeat_of is None and trial.state == "complete"]
+
+    def margin(trial: TrialRecord) -> float:
+        loss, params = trial.rungs[0].scores["val_loss"].value, trial.scores["params"].value
+        rivals = [t for t in originals if t is not trial and t.scores["params"].value <= params]
+        return abs(min(t.rungs[0].scores["val_loss"].value for t in rivals) - loss) if rivals else math.inf
+
+    closest = sorted(originals, key=margin)[:2]
+    repeated = {trial.repeat_of for trial in study.trials if trial.repeat_of is not None}
+    assert {margin(study.trials[number]) for number in repeated if number is not None} == {margin(t) for t in closest}
