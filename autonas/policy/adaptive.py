@@ -44,6 +44,7 @@ class Choice:
     params: Params | None = None
     notes: Mapping[str, Any] | None = None
     trial: int | None = None
+    reached: int = 0  # rungs that the trial has behind it
 
 
 class Adaptive:
@@ -63,6 +64,8 @@ class Adaptive:
         self._candidates = Candidates(problem, seed, prior)
         self._learnt: tuple[int, Expectation] | None = None
         self._plan: list[Choice] = []
+        self._judged: int | None = None  # the results there were when it was last worked out who is hopeless
+        self._hopeless: frozenset[int] = frozenset()
 
     def hopeless(self, view: View, waiting: Sequence[int]) -> int | None:
         """One of the trials that wait of which a finished one is better in everything, as good as surely; None without any."""
@@ -70,14 +73,19 @@ class Adaptive:
         finished = np.flatnonzero(view.scored)
         if expectation is None or not len(finished) or not waiting:
             return None
+        if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged):
+            self._judged, self._hopeless = view.num_outcomes, self._beaten(view, expectation, finished, waiting)
+        return next((number for number in waiting if number in self._hopeless), None)
+
+    def _beaten(
+        self, view: View, expectation: Expectation, finished: NDArray[np.int64], waiting: Sequence[int]
+    ) -> frozenset[int]:
         inputs = self._candidates.inputs(view.features)
         done, _ = expectation.of_trials(view, inputs, finished)
         done = done.take(best_of(done.mean))
-        rows = np.array([view.row(number) for number in waiting], dtype=np.int64)
-        waits, _ = expectation.of_trials(view, inputs, rows)
-        beaten = np.array([dominating(done, waits.mean[i : i + 1], waits.deviation[i]).max() for i in range(len(rows))])
-        worst = int(np.argmax(beaten))
-        return waiting[worst] if beaten[worst] >= 1.0 - HOPELESS else None
+        waits, _ = expectation.of_trials(view, inputs, np.array([view.row(number) for number in waiting], dtype=np.int64))
+        beaten = (dominating(done, waits.mean[i : i + 1], waits.deviation[i]).max() for i in range(len(waits)))
+        return frozenset(n for n, chance in zip(waiting, beaten, strict=True) if chance >= 1.0 - HOPELESS)
 
     def choose(self, view: View, running: Collection[int], *, may_begin: bool, may_go_on: Collection[int]) -> Choice | None:
         """What to train next: a new candidate when one `may_begin`, or one of the trials that `may_go_on`; None for neither."""
@@ -88,15 +96,20 @@ class Adaptive:
                 return None if first is None else Choice(params=first, notes={})
             if expectation is None:
                 return None
-        while self._plan:
-            choice = self._plan.pop(0)
-            if choice.params is None and choice.trial in may_go_on:
-                return choice
-            if choice.params is not None and may_begin and self._problem.identity(choice.params) not in view.known:
+        for place, choice in enumerate(self._plan):
+            if self._still_stands(view, choice, may_begin, may_go_on):
+                del self._plan[:place]  # of what comes before, nothing will stand again
                 return self._or_control(view, choice)
         length = max(_at_a_time(view.num_outcomes), len(running) // 8)
         self._plan = self._planned(view, expectation, running, may_begin, sorted(may_go_on), length)
-        return self._or_control(view, self._plan.pop(0)) if self._plan else None
+        return self._or_control(view, self._plan[0]) if self._plan else None
+
+    def _still_stands(self, view: View, choice: Choice, may_begin: bool, may_go_on: Collection[int]) -> bool:
+        """Whether a planned job may be given out, and has not been."""
+        if choice.params is None:
+            assert choice.trial is not None
+            return choice.trial in may_go_on and view.reached[view.row(choice.trial)] == choice.reached
+        return may_begin and self._problem.identity(choice.params) not in view.known
 
     def _or_control(self, view: View, choice: Choice) -> Choice:
         """Every tenth candidate gives way to one drawn at random: what is gained by all this is measured against those."""
@@ -169,7 +182,7 @@ class Adaptive:
         if not worth.any():  # nothing is expected of anything: what is cheapest tells more soonest
             worth[places] = 1e-30 / costs[places].sum(axis=1)
         chosen = _greedy(places, worth, gains, chances, free, share, length)
-        jobs = [Choice(trial=number) for number in may_go_on]
+        jobs = [Choice(trial=n, reached=int(view.reached[view.row(n)])) for n in may_go_on]
         if pool is not None:
             new_gains = gains[len(waiting) :]
             jobs += [Choice(params=p, notes={GAIN: float(g)}) for p, g in zip(pool.params, new_gains, strict=True)]

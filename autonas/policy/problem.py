@@ -98,6 +98,7 @@ class SpaceProblem:
         self.limits: Mapping[str, float] = limits or {}
         self._encoding = Encoding(self.domains)
         self._decoded = functools.lru_cache(maxsize=_MOST_KEPT)(self._decode)
+        self._identified = functools.lru_cache(maxsize=_MOST_KEPT)(self._identify)
         size = space.size()
         self._every: list[Params] | None = (
             None  # distinct and legal, of a space so small that draws would soon repeat themselves
@@ -114,7 +115,7 @@ class SpaceProblem:
         found: dict[str, Params] = {}
         for _ in range(_DRAWS_PER_LEGAL * count):
             params = self.space.draw(rng)
-            if self.space.legal(params):
+            if self._legal(params):
                 found.setdefault(self.identity(params), params)
             if len(found) == count:
                 break
@@ -127,7 +128,7 @@ class SpaceProblem:
             changed = dict(params)
             for name in rng.choice(names, size=min(len(names), 1 + int(rng.integers(3))), replace=False):
                 changed[name] = self.domains[name].draw(rng)
-            if self.space.legal(changed):
+            if self._legal(changed):
                 found.setdefault(self.identity(changed), changed)
             if len(found) == count:
                 break
@@ -137,10 +138,20 @@ class SpaceProblem:
         return params
 
     def identity(self, params: Params) -> str:
+        return self._identified(tuple(params.items()))
+
+    def _identify(self, items: tuple[tuple[str, Any], ...]) -> str:
         try:
-            return self._spec(params).fingerprint
+            return self._decoded(items).fingerprint
         except InfeasibleArch:
-            return repr(sorted(params.items()))
+            return repr(sorted(items))
+
+    def _legal(self, params: Params) -> bool:
+        try:
+            self.space.screen(self._spec(params))
+        except InfeasibleArch:
+            return False
+        return True
 
     def _spec(self, params: Params) -> ArchSpec:
         return self._decoded(tuple(params.items()))
