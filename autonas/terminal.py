@@ -16,7 +16,7 @@ from autonas.engine.base import JobProgress
 from autonas.plan import remaining_seconds
 from autonas.policy.policy import Policy
 from autonas.recipe import Recipe
-from autonas.reporting.front import build_report
+from autonas.reporting.front import hypervolume_so_far
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
 from autonas.study import CALIBRATION_TRIAL
 from autonas.trial import StudyRecord
@@ -70,8 +70,7 @@ class StudyDisplay:
         ended = sum(trial.state == "complete" for trial in study.trials)
         if ended != self._ended or self._hypervolume is None:
             self._ended = ended
-            points = build_report(study).hypervolume if ended else ()
-            self._hypervolume = points[-1].value if points else 0.0
+            self._hypervolume = hypervolume_so_far(study) or 0.0
         before, self._study = self._study, study
         if self._live is not None:
             self._remaining_s = remaining_seconds(study, self._recipe, self._policy)

@@ -52,6 +52,7 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
     from autonas.policy.policy import Policy, begun
     from autonas.recipe import Recipe
     from autonas.reporting.front import build_report
+    from autonas.reporting.progress import progress_json
     from autonas.study import study_status
 
     recipe = Recipe.from_resolved(study.recipe)
@@ -75,7 +76,7 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
         "rungs": [sum(len(t.rungs) > rung for t in study.trials) for rung in range(len(recipe.search.rungs))],
         "failures": failures,
         "front": len(report.front),
-        "hypervolume": report.hypervolume[-1].value if report.hypervolume else None,
+        **progress_json(report),
         "retries": sum(len(trial.retries) for trial in study.trials),
         "promotions": [_promotion_of(each) for each in study.attributes.get("promotions") or ()],
         "spent_s": study.attributes.get("spent_s"),
@@ -111,8 +112,8 @@ def _print_status(status: dict[str, Any], *, storage: str | None, trials_dir: st
         print(f"  failures     {', '.join(f'{count} {kind}' for kind, count in status['failures'].items())}")
     if status["retries"]:
         print(f"  retries      {status['retries']} jobs were tried again")
-    if status["hypervolume"] is not None:
-        print(f"  front        {status['front']} trials, hypervolume {status['hypervolume']:.3f}")
+    for line in _progress_lines(status):
+        print(f"  {line}")
     spent = duration_text(status["spent_s"] or 0.0)
     left = f", about {duration_text(status['left_s'])} left" if status["left_s"] is not None else ""
     print(f"  time         {spent} so far{left}")
@@ -124,6 +125,30 @@ def _print_status(status: dict[str, Any], *, storage: str | None, trials_dir: st
             print(f"  go on with   {command}")
     if status["state"] == "interrupted":
         print("  go on with   the same `autonas search` and --resume")
+
+
+def _progress_lines(status: dict[str, Any]) -> list[str]:
+    """The front's lines: how good it is, how sure that is, and what more training would buy."""
+    from autonas.reporting.quantities import duration_text
+
+    if (value := status["hypervolume"]) is None:
+        return []
+    near = f"; {len(status['near_front'])} more within a standard error" if status["near_front"] else ""
+    interval = f"{status['hypervolume_low']:.3f}–{status['hypervolume_high']:.3f}"
+    lines = [f"front        {status['front']} trials, hypervolume {value:.3f} ({interval}){near}"]
+    control, forecast = status["random_control"], status["forecast"]
+    if control is not None and control["value"] is not None:
+        span = f"{control['low']:.3f}–{control['high']:.3f}"
+        lines.append(f"random       search alone would have {control['value']:.3f} ({span}) for as much training")
+    if forecast is not None and value > 0.0:
+        gain, low, high = (f"{100 * forecast[name] / value:.1f}" for name in ("gain", "low", "high"))
+        lines.append(f"forecast     {duration_text(forecast['ahead_s'])} more training would add {gain} % ({low}–{high} %)")
+    told = [pair for pair in status["rank_agreement"] if pair["kendall_tau"] is not None]
+    if told:
+        pair = max((pair for pair in told if pair["rung"] == told[0]["rung"]), key=lambda pair: int(pair["later"]))
+        agreement = f"{pair['kendall_tau']:.2f} ({pair['low']:.2f} to {pair['high']:.2f})"
+        lines.append(f"ranks        Kendall's τ {agreement} between rungs {pair['rung']} and {pair['later']}")
+    return lines
 
 
 def front(options: argparse.Namespace) -> int:

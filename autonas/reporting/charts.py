@@ -83,16 +83,6 @@ class Parallel:
     lines: tuple[Line, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
-    """Hypervolume over time."""
-
-    frame: Frame
-    path: str
-    points: tuple[tuple[int, float, float], ...]  # (trial, x, y)
-    last: str  # the last value, as text
-
-
 def kind_of(standing: Standing) -> str:
     """How a final trial is drawn."""
     return "knee" if standing.is_knee else "front" if standing.on_front else "final"
@@ -140,33 +130,6 @@ def parallel(report: Report, width: int = 1000, height: int = 300) -> Parallel |
         for standing, heights in zip(standings, zip(*columns, strict=True), strict=True)
     ]
     return Parallel(width=width, height=height, top=top, bottom=bottom, axes=tuple(axes), lines=tuple(reversed(lines)))
-
-
-def steps(report: Report, width: int = 460, height: int = 260) -> Steps | None:
-    """Hypervolume over time; None before a trial has finished."""
-    points = report.hypervolume
-    if not points:
-        return None
-    hours = points[-1].elapsed_s >= 3 * 3600
-    unit_s, unit = (3600.0, "hours") if hours else (60.0, "minutes")
-    left, right, top, bottom = 44.0, width - 40.0, 26.0, height - 34.0
-    across = Scale(low=0.0, high=max(points[-1].elapsed_s / unit_s, 1e-6) * 1.02, start=left, end=right)
-    up = Scale(low=0.0, high=max(max(point.value for point in points) * 1.08, 1e-6), start=bottom, end=top)
-    places = [(point.trial, across.at(point.elapsed_s / unit_s), up.at(point.value)) for point in points]
-    path = f"M{places[0][1]:g} {bottom:g}" + "".join(f"H{x:g}V{y:g}" for _, x, y in places) + f"H{right:g}"
-    frame = Frame(
-        width=width,
-        height=height,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
-        x_title=f"{unit} since the study began",
-        y_title="Hypervolume, as a share of the reference box",
-        x_ticks=across.ticks(unit),
-        y_ticks=up.ticks(""),
-    )
-    return Steps(frame=frame, path=path, points=tuple(places), last=f"{points[-1].value:.3f}")
 
 
 def _scatter(

@@ -23,6 +23,10 @@ Z95 = 1.959964
 # repeats of its own, little enough that five of them have the word.
 PRIOR_DEVIATION = 0.07
 PRIOR_DEGREES_OF_FREEDOM = 2
+# Where nothing is known, half of that variance is taken to be the order's, which moves all trials alike, and half a trial's
+# own. In a study with 24 repeats the latter was a fifth of this (docs/decisions.md): a factor of three is one deviation.
+PRIOR_BETWEEN = PRIOR_DEVIATION / math.sqrt(2)
+_BETWEEN_REACH = math.log(3)
 _LOSSES = ("val_loss", "bits_per_byte")
 
 
@@ -52,9 +56,9 @@ def seed_noise(trials: Sequence[FinalTrial]) -> SeedNoise:
 
 
 def pooled_noise(groups: Sequence[Sequence[float | None]]) -> SeedNoise:
-    """Pool the spread within groups of losses (nats), each of one architecture over several seeds, with the prior.
+    """Pool the spread within groups of losses (nats), each of one architecture over several seeds, with the priors.
 
-    The estimate is the scaled-inverse-χ² one: (ν₀ s₀² + Σ (x − group mean)²) / (ν₀ + Σ (n − 1)).
+    Of a loss, the estimate is the scaled-inverse-χ² one: (ν₀ s₀² + Σ (x − group mean)²) / (ν₀ + Σ (n − 1)).
     """
     squares, freedom = 0.0, 0
     for group in groups:
@@ -65,13 +69,40 @@ def pooled_noise(groups: Sequence[Sequence[float | None]]) -> SeedNoise:
             freedom += len(losses) - 1
     total = PRIOR_DEGREES_OF_FREEDOM + freedom
     variance = (PRIOR_DEGREES_OF_FREEDOM * PRIOR_DEVIATION**2 + squares) / total
+    between, shifts = _between_trials(groups)
     return SeedNoise(
         deviation=math.sqrt(variance),
         degrees_of_freedom=total,
         repeats=freedom,
         prior_deviation=PRIOR_DEVIATION,
         prior_degrees_of_freedom=PRIOR_DEGREES_OF_FREEDOM,
+        between_trials=between,
+        shifts=shifts,
     )
+
+
+def _between_trials(groups: Sequence[Sequence[float | None]]) -> tuple[float, tuple[float, ...]]:
+    """The deviation of trials beyond what moves all alike, and by how much the first, second, … repeats are higher alike.
+
+    The deviation is that of how differences to the originals differ. Its logarithm has a normal prior, and its mean is the
+    estimate; shifts are drawn towards 0 by as much as they are unsure, since one difference does not tell one from the other.
+    """
+    by_run: list[list[float]] = []
+    for run in range(1, max((len(group) for group in groups), default=0)):
+        pairs = ((group[0], group[run]) for group in groups if len(group) > run)
+        by_run.append([again - first for first, again in pairs if first is not None and again is not None])
+    squares = math.fsum((gap - math.fsum(gaps) / len(gaps)) ** 2 / 2 for gaps in by_run for gap in gaps)
+    freedom = sum(max(len(gaps) - 1, 0) for gaps in by_run)
+    logs = np.linspace(-6 * _BETWEEN_REACH, 6 * _BETWEEN_REACH, 2001)  # of the deviation over the prior's
+    deviations = PRIOR_BETWEEN * np.exp(logs)
+    chances = -0.5 * (logs / _BETWEEN_REACH) ** 2 - freedom * logs - squares / (2 * deviations**2)
+    weights = np.exp(chances - chances.max())
+    between = PRIOR_BETWEEN * math.exp(float(weights @ logs / weights.sum()))
+    shifts = []
+    for gaps in by_run:
+        kept = PRIOR_BETWEEN**2 / (PRIOR_BETWEEN**2 + between**2 / len(gaps)) if gaps else 0.0
+        shifts.append(kept * math.fsum(gaps) / len(gaps) if gaps else 0.0)
+    return between, tuple(shifts)
 
 
 def mean_nats(trial: FinalTrial) -> np.ndarray | None:
@@ -108,16 +139,25 @@ def _merged(runs: Sequence[TrialRecord], rung: int, noise: SeedNoise) -> FinalTr
     trial = FinalTrial(number=original.number, spec=original.spec, scores={}, outcome=outcome, runs=tuple(runs))
     names = [*outcome.scores, *(name for name in original.scores if name not in outcome.scores)]
     order = [name for name in OBJECTIVES if name in names] + [name for name in names if name not in OBJECTIVES]
-    scores = {name: _mean_score(name, runs, rung) for name in order}
+    scores = {name: _mean_score(name, runs, rung, noise.shifts) for name in order}
     for name in _LOSSES:
         if name in scores and "val_loss" in scores:
             scores[name] = _with_noise(name, scores, trial, noise)
     return dataclasses.replace(trial, scores=scores)
 
 
-def _mean_score(name: str, runs: Sequence[TrialRecord], rung: int) -> Score:
-    """The mean over runs. What is known before training does not depend on the seed: the original's stands as it is."""
-    found = [score for score in (run.score(name, rung) for run in runs) if score is not None]
+def _mean_score(name: str, runs: Sequence[TrialRecord], rung: int, shifts: Sequence[float]) -> Score:
+    """The mean over runs, without what moves all repeats alike: a trial that was repeated is compared with those that were not.
+
+    What is known before training does not depend on the seed: the original's stands as it is.
+    """
+    found = []
+    for run, shift in zip(runs, (0.0, *shifts), strict=False):
+        score, loss = run.score(name, rung), run.score("val_loss", rung)
+        if score is None:
+            continue
+        alike = shift * score.value / loss.value if name in _LOSSES and loss is not None and loss.value else 0.0
+        found.append(dataclasses.replace(score, value=score.value - alike, low=score.low - alike, high=score.high - alike))
     first = found[0]
     if len(found) == 1 or (name in OBJECTIVES and OBJECTIVES[name].before_training):
         return first
@@ -143,7 +183,7 @@ def _mean_score(name: str, runs: Sequence[TrialRecord], rung: int) -> Score:
 
 
 def _with_noise(name: str, scores: Mapping[str, Score], trial: FinalTrial, noise: SeedNoise) -> Score:
-    """The loss with an interval for both its errors: the choice of validation documents and the training seed."""
+    """The loss with an interval for both its errors: the choice of documents, and the training seed with its order."""
     score = scores[name]
     # Bits per byte is val_loss in another unit, so seed noise scales with it.
     scale = score.value / scores["val_loss"].value if scores["val_loss"].value else 1.0

@@ -1,83 +1,40 @@
-"""What happened in a study, in order: its hypervolume as trials ended, what each rung saw, and what was dropped and why."""
+"""What happened in a study, in order: what each rung saw, and what was dropped and why; when, and how values are compared."""
 
 from __future__ import annotations
 
 import datetime
-import math
 import statistics
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autonas import pareto
 from autonas.objective import Objective
+from autonas.reporting.agreement import agreement
 from autonas.reporting.finals import rung_tokens
-from autonas.reporting.report import Dropped, FinalTrial, HypervolumePoint, RungSummary
+from autonas.reporting.report import Dropped, FinalTrial, RungSummary
 from autonas.trial import Outcome, StudyRecord, TrialRecord
 
 Array = NDArray[np.float64]
 
-# Beyond the worst final trial in every objective, so that the extremes of the front count.
-REFERENCE = 1.1
-# Measuring it takes a tenth of a second on a front of two hundred in four objectives; a long study's is measured so many times.
-_MOMENTS = 40
-
 
 def values(trials: Sequence[FinalTrial], objectives: Sequence[Objective]) -> Array:
-    """The objectives (N, K) as compared: sizes and times as logarithms (a ratio counts the same at every size)."""
-    rows = [
-        [
-            math.log(max(trial.scores[o.name].value, 1e-12)) if o.before_training else trial.scores[o.name].value
-            for o in objectives
-        ]
-        for trial in trials
-    ]
-    return np.array(rows, dtype=np.float64).reshape(len(trials), len(objectives))
+    """The objectives (N, K) as compared."""
+    rows = [[trial.scores[objective.name].value for objective in objectives] for trial in trials]
+    return compared(np.array(rows, dtype=np.float64).reshape(len(trials), len(objectives)), objectives)
 
 
-def hypervolume_rule(objectives: Sequence[Objective]) -> str:
-    """How the hypervolume is measured, for the reader."""
-    logs = [o.title.lower() for o in objectives if o.before_training]
-    scale = f"; {', '.join(logs)} on a log scale" if logs else ""
-    return (
-        f"Each objective is mapped to 0–1 between the best and the worst final trial{scale}. The reference point is "
-        f"{REFERENCE:g} in every objective; the value is the share of the box up to it that is dominated. It belongs to this "
-        f"study and is not comparable with another's. Trials enter with their final scores, repeats included."
-    )
-
-
-def hypervolume(
-    study: StudyRecord, trials: Sequence[FinalTrial], objectives: Sequence[Objective]
-) -> tuple[HypervolumePoint, ...]:
-    """The dominated share of the reference box after each final trial ended, in order of ending."""
-    if not trials:
-        return ()
-    rows = pareto.normalised(values(trials, objectives))
-    place = {trial.number: i for i, trial in enumerate(trials)}
-    begun = started_at(study)
-    reference = np.full(len(objectives), REFERENCE)
-    points: list[HypervolumePoint] = []
-    ended_finals = [(number, ended) for number, ended in study.timeline if number in place]
-    front = np.empty((0, len(objectives)))
-    every = -(-len(ended_finals) // _MOMENTS)
-    for count, (number, ended) in enumerate(ended_finals, 1):
-        row = rows[place[number]]
-        if not np.any(np.all(front <= row, axis=1)):
-            front = np.vstack([front[~np.all(row <= front, axis=1)], row])
-        if count % every and count < len(ended_finals):
-            continue
-        share = pareto.hypervolume(front, reference) / REFERENCE ** len(objectives)
-        elapsed = (moment(ended) - begun).total_seconds() if begun is not None else float(len(points))
-        points.append(HypervolumePoint(trial=number, elapsed_s=max(elapsed, 0.0), value=share))
-    return tuple(points)
+def compared(rows: Array, objectives: Sequence[Objective]) -> Array:
+    """Values (…, K) in their units as compared: sizes and times as logarithms (a ratio counts the same at every size)."""
+    logarithmic = np.array([objective.logarithmic for objective in objectives], dtype=bool)
+    return np.where(logarithmic, np.log(np.maximum(rows, 1e-12)), rows)
 
 
 def rung_summaries(study: StudyRecord) -> tuple[RungSummary, ...]:
     """What each rung saw. Declared repeats are left out: they are measurements of noise, not candidates."""
     tokens = rung_tokens(study)
     trials = [trial for trial in study.trials if trial.repeat_of is None]
-    return tuple(_rung_summary(trials, rung, tokens[rung], rung == len(tokens) - 1) for rung in range(len(tokens)))
+    return tuple(_rung_summary(trials, rung, tokens) for rung in range(len(tokens)))
 
 
 def dropped(study: StudyRecord) -> tuple[Dropped, ...]:
@@ -129,7 +86,8 @@ def moment(text: str) -> datetime.datetime:
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=datetime.UTC)
 
 
-def _rung_summary(trials: Sequence[TrialRecord], rung: int, tokens: int, is_last: bool) -> RungSummary:
+def _rung_summary(trials: Sequence[TrialRecord], rung: int, rungs: Sequence[int]) -> RungSummary:
+    tokens, last = rungs[rung], len(rungs) - 1
     here = [trial for trial in trials if len(trial.rungs) > rung]
     resting = [trial for trial in here if len(trial.rungs) == rung + 1]
     outcomes = [trial.rungs[rung] for trial in here]
@@ -141,7 +99,7 @@ def _rung_summary(trials: Sequence[TrialRecord], rung: int, tokens: int, is_last
         tokens=tokens,
         cooldown_tokens=max(reached) - tokens if reached else None,
         scored=len(here),
-        advanced=sum(trial.state == "complete" for trial in resting) if is_last else len(here) - sum(map(_rests, resting)),
+        advanced=sum(trial.state == "complete" for trial in resting) if rung == last else len(here) - sum(map(_rests, resting)),
         stopped=sum(trial.state == "stopped" for trial in resting),
         infeasible=sum(trial.state == "infeasible" for trial in resting),
         failed=sum(trial.state == "failed" and len(trial.rungs) == rung for trial in trials),
@@ -151,6 +109,8 @@ def _rung_summary(trials: Sequence[TrialRecord], rung: int, tokens: int, is_last
         baselines={name: _span([o.baselines[name] for o in outcomes if name in o.baselines]) for name in names},
         beaten={name: sum(beats(o, name) for o in outcomes) for name in names},
         median_seconds=statistics.median(o.seconds for o in outcomes) if outcomes else None,
+        with_next=agreement(trials, rung, rung + 1) if rung + 1 < last else None,
+        with_last=agreement(trials, rung, last) if rung < last else None,
     )
 
 

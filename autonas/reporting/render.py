@@ -24,7 +24,9 @@ from autonas.reporting import charts, quantities, tables
 from autonas.reporting.curves import curves
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import generations, printable
+from autonas.reporting.progress import agreement_text, agreements, control_text, hypervolume_text, prospect_text
 from autonas.reporting.report import Report
+from autonas.reporting.steps import steps
 from autonas.trial import StudyRecord
 
 
@@ -68,7 +70,9 @@ def render(report: Report) -> str:
             scatters=charts.scatters(report),
             parallel=charts.parallel(report),
             curves=curves(report),
-            steps=charts.steps(report),
+            steps=steps(report),
+            progress=[text for text in (hypervolume_text(report), control_text(report), prospect_text(report)) if text],
+            agreements=[(pair, agreement_text(pair)) for pair in agreements(report)],
             flow=_flow(report),
             stopped=tables.stopped_by_rung(report),
             generations=generations(report),

@@ -32,7 +32,8 @@ def summary(
     repeats = f"{_count(noise.repeats, 'repeat')} and a prior" if noise.repeats else "a prior alone, as nothing was repeated"
     certain = (
         f"Of the front, {sure} of {len(front)} would stay on it with a probability of {100 * SURE:.0f} % or more. "
-        f"Training seeds move the loss by {noise.deviation:.3f} nats (one standard deviation, from {repeats})."
+        f"Training seeds move the loss by {noise.deviation:.3f} nats (one standard deviation, from {repeats}), "
+        f"and trials against each other by {noise.between_trials:.3f}."
     )
     return (searched, " ".join([reached, *_best(front, objectives)]), certain)
 

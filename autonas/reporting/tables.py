@@ -46,6 +46,7 @@ class ScoreCell:
 class FrontRow:
     number: int
     kind: str
+    within_noise: bool
     spec: str
     probability: float
     probability_text: str
@@ -150,6 +151,7 @@ def _front_row(standing: Standing, cells: tuple[ScoreCell, ...]) -> FrontRow:
     return FrontRow(
         number=standing.number,
         kind=kind_of(standing),
+        within_noise=standing.within_noise,
         spec=spec_text(trial.spec),
         probability=standing.probability,
         probability_text=probability_text(standing.probability),

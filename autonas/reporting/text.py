@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from autonas.objective import Objective
 from autonas.reporting.front import build_report
+from autonas.reporting.progress import control_text, hypervolume_text, near_text, prospect_text
 from autonas.reporting.quantities import common_error, interval_text, probability_text, score_text, spec_text, tokens_text
 from autonas.reporting.report import Report, Standing
 from autonas.trial import StudyRecord
@@ -39,8 +40,11 @@ def _legend(report: Report) -> list[str]:
     lines = [
         f"{report.study.name}: {len(front)} of {len(report.standings)} final trials are on the front.",
         "* knee. Parentheses: 95 % interval. P(front): probability of being on it, given all intervals.",
-        f"Seed noise: {noise.deviation:.3f} nats, {noise.degrees_of_freedom} degrees of freedom ({noise.repeats} by repeats).",
+        f"Seed noise: {noise.deviation:.3f} nats, {noise.degrees_of_freedom} degrees of freedom ({noise.repeats} by repeats); "
+        f"{noise.between_trials:.3f} between trials.",
     ]
+    for text in (near_text(report.near), hypervolume_text(report), control_text(report), prospect_text(report)):
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ")
     lines += _baseline_lines(front)
     for alarm in report.alarms:
         if alarm.severity == "alarm":

@@ -1,8 +1,8 @@
 """How sure a front is: joint draws of all final trials' scores, and the share of draws in which each trial is on the front.
 
-What is drawn: validation documents, resampled jointly for all trials (they are scored on the same ones); training seeds, as
-independent normals on the losses; shares, from betas with the mean and width of their intervals; timings, from normals. Not
-modelled: what the training seed does to collapse rates, and that common random numbers correlate them between trials.
+What is drawn: training seeds, counted shares and timings from the posterior of the true values (posterior.py), so that the
+luckiest of many is not taken at its word; validation documents, resampled jointly for all trials (they are scored on the same
+ones). Not modelled: what the training seed does to collapse rates, and that common random numbers correlate these.
 
 Shapes: B draws, N trials, D documents, K objectives.
 """
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from autonas import pareto
 from autonas.objective import Objective
 from autonas.reporting.finals import Z95, clustered_error, evaluation_error, mean_nats
+from autonas.reporting.posterior import SHARES, Posterior, posterior
 from autonas.reporting.quantities import half_width
 from autonas.reporting.report import Difference, FinalTrial, SeedNoise
 from autonas.trial import Score
@@ -29,7 +30,6 @@ _NUM_DRAWS_OF_MANY, _MANY = 2000, 200  # a standard error of 1 % at worst, in se
 _SEED = 20_240_501  # any constant: the same ledger gives the same report
 _BLOCK = 250  # draws resampled at a time, to bound memory at B x D
 _STRONG = 8
-_SHARES = ("collapse_rate", "collapse_prior")
 
 
 def document_nats(trials: Sequence[FinalTrial]) -> Array | None:
@@ -52,20 +52,22 @@ def num_draws_for(num_trials: int) -> int:
 
 
 def draw_scores(trials: Sequence[FinalTrial], objectives: Sequence[Objective], noise: SeedNoise, num_draws: int) -> Array:
-    """Joint draws (B, N, K) of the objectives around their measured values, the same for the same trials."""
+    """Joint draws (B, N, K) of the objectives' true values in their units, the same for the same trials."""
     rng = np.random.default_rng(_SEED)
-    seeds = np.array([trial.seeds for trial in trials], dtype=np.float64)
-    seed_errors = noise.deviation / np.sqrt(seeds) * rng.standard_normal((num_draws, len(trials)))  # nats (B, N)
+    seeds = rng.integers(2**32)  # one for all losses: bits per byte err with val_loss
     resampled = _resampled_losses(trials, rng, num_draws)
     columns = []
     for objective in objectives:
         scores = [trial.scores[objective.name] for trial in trials]
+        true = posterior(objective, trials, noise)
         if objective.known == "trained":
-            columns.append(_draw_losses(objective.name, trials, scores, resampled, seed_errors, rng))
-        elif objective.name in _SHARES:
-            columns.append(np.stack([_draw_share(score, rng, num_draws) for score in scores], axis=1))
+            drawn = true.draw(np.random.default_rng(seeds), num_draws)
+            columns.append(drawn + _of_documents(objective.name, trials, scores, resampled, rng, num_draws))
+        elif objective.name in SHARES:
+            columns.append(_draw_shares(scores, true, rng, num_draws))
         else:
-            columns.append(_draw_measured(trials, scores, rng, num_draws))
+            drawn = true.draw(rng, num_draws)
+            columns.append(np.exp(drawn) if objective.logarithmic else drawn)
     return np.stack(columns, axis=2)
 
 
@@ -106,7 +108,7 @@ def difference(trial: FinalTrial, best: FinalTrial, noise: SeedNoise) -> Differe
     else:
         assert trial.outcome.documents is not None
         over_documents = clustered_error(nats[0] - nats[1], np.asarray(trial.outcome.documents.tokens, dtype=np.float64))
-    over_seeds = noise.deviation * math.sqrt(1 / trial.seeds + 1 / best.seeds)
+    over_seeds = noise.between_trials * math.sqrt(1 / trial.seeds + 1 / best.seeds)
     return Difference(
         value=value, error=math.hypot(over_documents, over_seeds), evaluation_error=over_documents, paired=nats is not None
     )
@@ -132,23 +134,25 @@ def _resampled_losses(trials: Sequence[FinalTrial], rng: np.random.Generator, nu
     return {name: np.concatenate(parts) for name, parts in blocks.items()}
 
 
-def _draw_losses(
+def _of_documents(
     name: str,
     trials: Sequence[FinalTrial],
     scores: Sequence[Score],
     resampled: dict[str, Array] | None,
-    seed_errors: Array,
     rng: np.random.Generator,
+    num_draws: int,
 ) -> Array:
-    values = np.array([score.value for score in scores])
-    if resampled is None:
-        errors = np.array([evaluation_error(name, score, trial) for score, trial in zip(scores, trials, strict=True)])
-        deviations: Array = errors * rng.standard_normal(seed_errors.shape)
-    else:
-        deviations = resampled[name]
-    nats = np.array([trial.scores["val_loss"].value if "val_loss" in trial.scores else 1.0 for trial in trials])
-    drawn: Array = values + deviations + seed_errors * (values / np.where(nats > 0, nats, 1.0))
-    return drawn
+    """What other validation documents would have changed (B, N)."""
+    if resampled is not None:
+        return resampled[name]
+    errors = np.array([evaluation_error(name, score, trial) for score, trial in zip(scores, trials, strict=True)])
+    return errors * rng.standard_normal((num_draws, len(trials)))
+
+
+def _draw_shares(scores: Sequence[Score], true: Posterior, rng: np.random.Generator, num_draws: int) -> Array:
+    if true.is_shrunk:
+        return np.clip(true.draw(rng, num_draws), 0.0, 1.0)
+    return np.stack([_draw_share(score, rng, num_draws) for score in scores], axis=1)
 
 
 def _draw_share(score: Score, rng: np.random.Generator, num_draws: int) -> Array:
@@ -163,13 +167,3 @@ def _draw_share(score: Score, rng: np.random.Generator, num_draws: int) -> Array
     strength = max(mean * (1 - mean) / deviation**2 - 1, 0.5)
     drawn: Array = rng.beta(mean * strength, (1 - mean) * strength, size=num_draws)
     return drawn
-
-
-def _draw_measured(trials: Sequence[FinalTrial], scores: Sequence[Score], rng: np.random.Generator, num_draws: int) -> Array:
-    """Normals; architectures that differ only in what does not touch inference share one measurement and its error."""
-    errors: dict[str, Array] = {}
-    columns = []
-    for trial, score in zip(trials, scores, strict=True):
-        error = errors.setdefault(trial.spec.inference_fingerprint, rng.standard_normal(num_draws))
-        columns.append(np.maximum(score.value + half_width(score) / Z95 * error, score.value * 1e-3))
-    return np.stack(columns, axis=1)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autonas import pareto
@@ -69,6 +69,7 @@ def try_choose(report: Report, preference: Preference) -> Pick | None:
         return None
 
 
+@settings(deadline=None)  # the first example builds the report
 @given(tables, preferences)
 def test_what_is_picked_is_dominated_by_nothing_and_within_every_limit(rows: Rows, preference: Preference) -> None:
     report = report_of(rows)

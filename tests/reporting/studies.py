@@ -70,6 +70,34 @@ def make_study(
     )
 
 
+def with_controls(study: StudyRecord, every: int = 2) -> StudyRecord:
+    """The study as a policy leaves it that draws every so many-th of its trials at random."""
+    trials = tuple(
+        dataclasses.replace(trial, sampler_state={"control": True} if i % every == 0 else {})
+        for i, trial in enumerate(study.trials)
+    )
+    return dataclasses.replace(study, trials=trials)
+
+
+def with_losses(study: StudyRecord, losses: Mapping[int, float]) -> StudyRecord:
+    """The study with these losses at the last rung of these trials, the same on every document."""
+    changed = []
+    for trial in study.trials:
+        if trial.number in losses and trial.rungs:
+            last, loss = trial.rungs[-1], losses[trial.number]
+            assert last.documents is not None
+            nats = tuple(tokens * loss for tokens in last.documents.tokens)
+            score = Score(value=loss, low=loss - 0.1, high=loss + 0.1, unit="nats/token", n=len(nats))
+            last = dataclasses.replace(
+                last,
+                scores={**last.scores, "val_loss": score},
+                documents=dataclasses.replace(last.documents, nats=nats),
+            )
+            trial = dataclasses.replace(trial, rungs=(*trial.rungs[:-1], last))
+        changed.append(trial)
+    return dataclasses.replace(study, trials=tuple(changed))
+
+
 def recipe(objectives: Sequence[str] = OBJECTIVES, trials: int = 15) -> dict[str, Any]:
     return {
         "name": "quickstart",

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonas.reporting.charts import parallel, scatters, steps
+from autonas.reporting.charts import parallel, scatters
 from autonas.reporting.curves import curves
 from autonas.reporting.front import build_report
 from autonas.reporting.labels import place_labels, spread
 from autonas.reporting.scales import Scale
+from autonas.reporting.steps import steps
 from autonas.trial import StudyRecord
 from tests.reporting.studies import make_study
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from autonas.evaluation.intervals import t_quantile
 from autonas.reporting.finals import (
+    PRIOR_BETWEEN,
     PRIOR_DEGREES_OF_FREEDOM,
     PRIOR_DEVIATION,
     clustered_error,
@@ -21,7 +22,7 @@ from autonas.reporting.finals import (
     seed_noise,
 )
 from autonas.trial import StudyRecord, TrialRecord
-from tests.reporting.studies import make_study
+from tests.reporting.studies import make_study, with_losses
 
 
 def with_trials(study: StudyRecord, *trials: TrialRecord) -> StudyRecord:
@@ -52,7 +53,7 @@ def test_a_trial_that_completed_at_an_earlier_rung_is_not_compared_with_others()
     assert short.number not in {trial.number for trial in finals(changed)}
 
 
-def test_repeats_are_merged_into_their_original_by_the_mean() -> None:
+def test_repeats_are_merged_into_their_original_by_the_mean_without_what_moves_all_repeats_alike() -> None:
     study = make_study(repeats=2)
     merged = {trial.number: trial for trial in finals(study)}
     repeats = [trial for trial in study.trials if trial.repeat_of is not None]
@@ -61,8 +62,10 @@ def test_repeats_are_merged_into_their_original_by_the_mean() -> None:
         assert repeat.repeat_of is not None
         trial = merged[repeat.repeat_of]
         runs = [study.trials[repeat.repeat_of], repeat]
-        for name in ("val_loss", "collapse_rate"):
-            assert trial.scores[name].value == pytest.approx(np.mean([run.rungs[1].scores[name].value for run in runs]))
+        (shift,) = seed_noise(finals(study)).shifts
+        for name, alike in (("val_loss", shift), ("collapse_rate", 0.0)):
+            mean = np.mean([run.rungs[1].scores[name].value for run in runs])
+            assert trial.scores[name].value == pytest.approx(mean - alike / 2)
         assert trial.seeds == 2
 
 
@@ -138,3 +141,39 @@ def test_a_full_fidelity_study_scores_at_its_last_rung_only() -> None:
     study = make_study()
     full = {**study.recipe, "budget": {**study.recipe["budget"], "scheduler": "full"}}
     assert rung_tokens(dataclasses.replace(study, recipe=full)) == (1_048_576,)
+
+
+@pytest.mark.parametrize("shift", [-0.05, 0.0, 0.3])
+def test_an_order_that_moves_all_alike_is_no_noise_between_trials(shift: float) -> None:
+    rng = np.random.default_rng(7)
+    first = 4 + 0.3 * rng.standard_normal(24)
+    again = first + shift + 0.01 * rng.standard_normal(24)
+    noise = pooled_noise([list(pair) for pair in zip(first, again, strict=True)])
+    assert noise.between_trials == pytest.approx(0.01 / math.sqrt(2), rel=0.4)
+    assert list(noise.shifts) == pytest.approx([shift], abs=0.01)
+    assert noise.deviation > 0.9 * abs(shift) / math.sqrt(2)
+
+
+def test_one_repeat_does_not_tell_a_shift_from_noise() -> None:
+    noise = pooled_noise([[4.0, 4.1], [3.9]])
+    assert noise.between_trials == pytest.approx(PRIOR_BETWEEN)
+    assert list(noise.shifts) == pytest.approx([0.05]), "half of it"
+    assert pooled_noise([[4.0], [3.9]]).shifts == ()
+
+
+def test_repeated_and_other_trials_are_compared_on_one_footing() -> None:
+    """Twelve trials are equal; the order of the repeats makes every loss higher by 0.2."""
+    study = make_study(trials=12, survivors=12, repeats=6, infeasible=0, failures=0)
+    losses = {trial.number: 4.0 if trial.repeat_of is None else 4.2 for trial in study.trials}
+    merged = finals(with_losses(study, losses))
+    values = [trial.scores["val_loss"].value for trial in merged]
+    assert sorted({trial.seeds for trial in merged}) == [1, 2]
+    np.testing.assert_allclose(values, 4.0, atol=0.005)
+
+
+@given(st.lists(st.floats(-0.1, 0.1), min_size=3, max_size=12), st.floats(-1, 1))
+def test_noise_between_trials_does_not_depend_on_the_shift(gaps: list[float], shift: float) -> None:
+    one = pooled_noise([[4.0, 4.0 + gap] for gap in gaps])
+    other = pooled_noise([[4.0, 4.0 + gap + shift] for gap in gaps])
+    assert other.between_trials == pytest.approx(one.between_trials, rel=1e-6)
+    assert math.isfinite(one.between_trials) and one.between_trials > 0

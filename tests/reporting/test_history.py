@@ -1,4 +1,4 @@
-"""Hypervolume over time, what each rung saw, and what was dropped."""
+"""What each rung saw, and what was dropped; how values are compared, and when things were."""
 
 from __future__ import annotations
 
@@ -16,28 +16,6 @@ from tests.reporting.studies import OBJECTIVES as NAMES
 from tests.reporting.studies import make_study
 
 JUDGED = tuple(OBJECTIVES[name] for name in NAMES)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_hypervolume_never_falls_and_ends_at_that_of_all_finals(seed: int) -> None:
-    study = make_study(trials=20, survivors=15, seed=seed)
-    trials = finals(study)
-    points = history.hypervolume(study, trials, JUDGED)
-    values = [point.value for point in points]
-    assert values == sorted(values) and 0 < values[-1] <= 1
-    rows = pareto.normalised(history.values(trials, JUDGED))
-    whole = pareto.hypervolume(rows, np.full(4, history.REFERENCE)) / history.REFERENCE**4
-    assert values[-1] == pytest.approx(whole)
-    assert [point.elapsed_s for point in points] == sorted(point.elapsed_s for point in points)
-
-
-def test_a_long_study_is_measured_at_few_moments_and_at_its_end() -> None:
-    study = make_study(trials=120, survivors=120, documents=4, curve_points=4, samples=8)
-    trials = finals(study)
-    points = history.hypervolume(study, trials, JUDGED[:2])
-    assert 20 <= len(points) <= 41
-    rows = pareto.normalised(history.values(trials, JUDGED[:2]))
-    assert points[-1].value == pytest.approx(pareto.hypervolume(rows, [1.1, 1.1]) / 1.21)
 
 
 def test_a_ratio_of_sizes_counts_the_same_at_every_size() -> None:

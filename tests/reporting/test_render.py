@@ -18,9 +18,10 @@ from autonas.errors import ResourceError
 from autonas.objective import OBJECTIVES
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import chosen_samples, printable
+from autonas.reporting.progress import control_text, hypervolume_text, prospect_text
 from autonas.reporting.render import embedded_json, render, write_report
 from autonas.trial import Sample, StudyRecord
-from tests.reporting.studies import make_study
+from tests.reporting.studies import make_study, with_controls
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 EVIL = "</script></pre></style><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}'\"&<!--"
@@ -154,6 +155,17 @@ def test_the_tables_tell_everything_without_scripts(page_text: str) -> None:
         assert part in words
     for paragraph in report.summary:
         assert paragraph in words
+
+
+def test_the_page_tells_how_sure_it_is() -> None:
+    report = build_report(with_controls(make_study(trials=40, survivors=40)))
+    text = render(report)
+    words = " ".join(" ".join(Page(text).text).split())
+    for sentence in (hypervolume_text(report), control_text(report), prospect_text(report)):
+        assert sentence and sentence in words
+    assert "Ranks between rungs" in words and report.hypervolume_rule in words
+    assert text.count('class="tag near"') == len(report.near) > 0
+    assert all(part in text for part in ('class="band"', 'class="random beyond"', 'class="foretold"'))
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:

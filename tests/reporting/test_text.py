@@ -9,7 +9,7 @@ import pytest
 from autonas.objective import OBJECTIVES
 from autonas.reporting.front import build_report
 from autonas.reporting.text import WIDTH, text_front
-from tests.reporting.studies import make_study
+from tests.reporting.studies import make_study, with_controls
 
 NAMES = [name for name in OBJECTIVES if name != "prefill_latency"]
 
@@ -30,6 +30,20 @@ def test_every_front_trial_has_an_aligned_row_and_the_knee_a_star() -> None:
     assert [row.startswith("*") for row in rows] == [standing.is_knee for standing in report.front]
     ends = {row.index("%") for row in rows}
     assert len(ends) == 1, "probabilities stand below one another"
+
+
+def test_how_sure_it_is_reaches_the_terminal() -> None:
+    text = text_front(with_controls(make_study(trials=40, survivors=40)))
+    words = " ".join(text.split())
+    for part in (
+        "P(front)",
+        "Off the front by less than a standard error",
+        "Hypervolume 0.",
+        "Random search alone",
+        "Another ",
+    ):
+        assert part in words
+    assert max(map(len, text.splitlines())) <= WIDTH
 
 
 def test_a_study_without_a_front_says_so() -> None:

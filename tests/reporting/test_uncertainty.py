@@ -19,7 +19,15 @@ from autonas.reporting.uncertainty import difference, document_nats, draw_scores
 from autonas.trial import DocumentLosses, Score
 from tests.reporting.studies import make_study
 
-QUIET = SeedNoise(deviation=1e-9, degrees_of_freedom=9, repeats=7, prior_deviation=0.07, prior_degrees_of_freedom=2)
+QUIET = SeedNoise(
+    deviation=1e-9,
+    degrees_of_freedom=9,
+    repeats=7,
+    prior_deviation=0.07,
+    prior_degrees_of_freedom=2,
+    between_trials=1e-9,
+    shifts=(),
+)
 
 
 def shifted(trial: FinalTrial, nats_per_token: float, *, jitter: float = 0.0, number: int = 99) -> FinalTrial:
@@ -53,7 +61,7 @@ def test_probability_is_the_share_of_draws_in_which_a_trial_is_non_dominated(dra
 def test_on_one_objective_the_probability_is_that_of_the_paired_difference() -> None:
     first = single()
     second = shifted(first, 0.05)
-    noise = dataclasses.replace(QUIET, deviation=0.06)
+    noise = dataclasses.replace(QUIET, between_trials=0.06)
     draws = draw_scores([first, second], [OBJECTIVES["val_loss"]], noise, 20_000)
     paired = difference(second, first, noise)
     assert paired is not None
@@ -130,7 +138,8 @@ def test_architectures_that_infer_alike_share_the_error_of_their_one_timing() ->
 def test_exact_scores_are_drawn_exactly() -> None:
     trials = finals(make_study())
     draws = draw_scores(trials, [OBJECTIVES["params"]], seed_noise(trials), 50)
-    np.testing.assert_array_equal(draws[:, :, 0], np.tile([t.scores["params"].value for t in trials], (50, 1)))
+    np.testing.assert_allclose(draws[:, :, 0], np.tile([t.scores["params"].value for t in trials], (50, 1)), rtol=1e-12)
+    assert (draws == draws[0]).all()
 
 
 def test_the_same_trials_get_the_same_draws() -> None:
