@@ -34,7 +34,9 @@ _ELITE = 12  # trials whose neighbours are candidates
 # Up to so many results everything is worked out anew after each; then when there is a sixteenth more to learn from.
 _EACH_ONE, _SHARE = 96, 16
 _MARGIN = 0.1  # of the box, beyond the ends of the front
-HOPELESS = 0.005  # a trial that waits is stopped when it reaches the front with no more than this probability
+# A trial that waits is stopped when it reaches the front with no more than this probability, by forecasts of which so many have
+# come to their end, and with deviations so many times as wide: an early forecast of what is unlike all that is known errs.
+HOPELESS, _ENOUGH_FINISHED, _CAUTION = 0.005, 8, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Adaptive:
         self._candidates = Candidates(problem, seed, prior)
         self._learnt: tuple[int, Expectation] | None = None
         self._plan: list[Choice] = []
+        self._situation: object = None  # in which it was made
         self._judged: int | None = None  # the results there were when it was last worked out who is hopeless
         self._hopeless: frozenset[int] = frozenset()
 
@@ -71,7 +74,7 @@ class Adaptive:
         """One of the trials that wait of which a finished one is better in everything, as good as surely; None without any."""
         expectation = self._learn(view)
         finished = np.flatnonzero(view.scored)
-        if expectation is None or not len(finished) or not waiting:
+        if expectation is None or len(finished) < _ENOUGH_FINISHED or not waiting:
             return None
         if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged):
             self._judged, self._hopeless = view.num_outcomes, self._beaten(view, expectation, finished, waiting)
@@ -84,7 +87,8 @@ class Adaptive:
         done, _ = expectation.of_trials(view, inputs, finished)
         done = done.take(best_of(done.mean))
         waits, _ = expectation.of_trials(view, inputs, np.array([view.row(number) for number in waiting], dtype=np.int64))
-        beaten = (dominating(done, waits.mean[i : i + 1], waits.deviation[i]).max() for i in range(len(waits)))
+        doubts = _CAUTION * waits.deviation
+        beaten = (dominating(done, waits.mean[i : i + 1], doubts[i]).max() for i in range(len(waits)))
         return frozenset(n for n, chance in zip(waiting, beaten, strict=True) if chance >= 1.0 - HOPELESS)
 
     def choose(self, view: View, running: Collection[int], *, may_begin: bool, may_go_on: Collection[int]) -> Choice | None:
@@ -96,11 +100,14 @@ class Adaptive:
                 return None if first is None else Choice(params=first, notes={})
             if expectation is None:
                 return None
-        for place, choice in enumerate(self._plan):
-            if self._still_stands(view, choice, may_begin, may_go_on):
-                del self._plan[:place]  # of what comes before, nothing will stand again
-                return self._or_control(view, choice)
         length = max(_at_a_time(view.num_outcomes), len(running) // 8)
+        situation = (view.num_outcomes, len(view), frozenset(running), frozenset(may_go_on), may_begin)
+        if length > 1 or situation == self._situation:
+            for place, choice in enumerate(self._plan):
+                if self._still_stands(view, choice, may_begin, may_go_on):
+                    del self._plan[:place]  # of what comes before, nothing will stand again
+                    return self._or_control(view, choice)
+        self._situation = situation
         self._plan = self._planned(view, expectation, running, may_begin, sorted(may_go_on), length)
         return self._or_control(view, self._plan[0]) if self._plan else None
 
@@ -110,6 +117,11 @@ class Adaptive:
             assert choice.trial is not None
             return choice.trial in may_go_on and view.reached[view.row(choice.trial)] == choice.reached
         return may_begin and self._problem.identity(choice.params) not in view.known
+
+    @property
+    def usual_effort(self) -> float:
+        """What a token is thought to cost in training a candidate drawn at random, on average."""
+        return self._candidates.usual_effort
 
     def _or_control(self, view: View, choice: Choice) -> Choice:
         """Every tenth candidate gives way to one drawn at random: what is gained by all this is measured against those."""
@@ -124,8 +136,7 @@ class Adaptive:
         if self._learnt is not None and view.num_outcomes < self._learnt[0] + _at_a_time(self._learnt[0]):
             return self._learnt[1]
         inputs = self._candidates.inputs(view.features)
-        efforts = self._problem.efforts([view.trial(int(number)).params for number in view.numbers])
-        expectation = learn(view, inputs, efforts, self._problem.objectives, self._tokens)
+        expectation = learn(view, inputs, view.efforts, self._problem.objectives, self._tokens)
         if expectation is not None:
             self._learnt = view.num_outcomes, expectation
         return expectation
@@ -206,8 +217,7 @@ class Adaptive:
         self, view: View, expectation: Expectation, inputs: Inputs, waiting: NDArray[np.int64], pool: Pool | None
     ) -> Array:
         """What each rung costs the trials that wait and the candidates, (n, rungs)."""
-        efforts = self._problem.efforts([view.trial(int(view.numbers[row])).params for row in waiting])
-        costs = expectation.costs(inputs.take(waiting), efforts)
+        costs = expectation.costs(inputs.take(waiting), view.efforts[waiting])
         return costs if pool is None else np.concatenate([costs, expectation.costs(pool.inputs, pool.efforts)])
 
     def _indices(self, scores: Scores, stages: Array, costs: Array, points: Array, value: Array) -> Array:

@@ -116,12 +116,9 @@ class Candidates:
         for params in self._prior.starts:
             if self._problem.identity(params) not in known:
                 return params
-        if self._spread is None:
-            drawn = self._problem.draw(self.rng("spread"), _SPREAD)
-            if not drawn:
-                return None
-            self._spread = self.described(drawn)
-        pool = self._spread
+        pool = self._spread_out()
+        if pool is None:
+            return None
         for place in range(len(pool)):
             if place == len(self._order):
                 points = pool.inputs.sizes if self._problem.num_sizes else pool.inputs.features
@@ -129,6 +126,18 @@ class Candidates:
             if pool.identities[self._order[place]] not in known:
                 return pool.params[self._order[place]]
         return None
+
+    @functools.cached_property
+    def usual_effort(self) -> float:
+        """The mean effort of candidates drawn at random."""
+        pool = self._spread_out()
+        return 1.0 if pool is None else float(pool.efforts.mean())
+
+    def _spread_out(self) -> Pool | None:
+        if self._spread is None:
+            drawn = self._problem.draw(self.rng("spread"), _SPREAD)
+            self._spread = self.described(drawn) if drawn else None
+        return self._spread
 
     def control(self, number: int, known: Container[str]) -> Params | None:
         """One drawn at random, whatever is known: what random search would have tried."""

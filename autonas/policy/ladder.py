@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from autonas.policy.surrogate import Array, Inputs, Surrogate, fit
 
 _MOST_TRIALS = 256  # that a process is fitted to: its cost grows with their cube
-_FEW = 4  # below so many, hyperparameters are the prior's
+_FEW = 8  # below so many, hyperparameters are the prior's
 # Of a change that has not been seen yet, in spreads of the first rung: its size is the same for all, its spread is not known.
 _UNSEEN_DEVIATION = 0.4
+# Of the prior's variances, for changes: the trials that go on first are alike, and their changes too.
+_LEAST = 0.25
 _BAD = 4.0  # robust deviations above the median, beyond which a score is simply bad
 
 
@@ -90,7 +92,7 @@ def fit_ladder(inputs: Inputs, values: Array) -> Ladder | None:
             continue
         rows = thinned(both, scaled[both, rung + 1])
         target = scaled[rows, rung + 1] - scaled[rows, rung]
-        changes.append(_fitted(with_size(inputs.take(rows), scaled[rows, rung]), target))
+        changes.append(fit(with_size(inputs.take(rows), scaled[rows, rung]), target, search=len(rows) >= _FEW, least=_LEAST))
     return Ladder(first, tuple(changes), centre, unit)
 
 

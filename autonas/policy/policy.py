@@ -148,8 +148,12 @@ class Policy:
         hopeless = self._adaptive.hopeless(view, list(waiting))
         if hopeless is not None:
             return Stop(trial=hopeless)
-        left = self._tokens_left(running, more=more)
-        going_on = {number for number, reached in waiting.items() if self.rungs[-1] - self.rungs[reached - 1] <= left}
+        left, efforts = self._tokens_left(running, more=more), view.efforts / self._adaptive.usual_effort
+        going_on = {
+            number
+            for number, reached in waiting.items()
+            if (self.rungs[-1] - self.rungs[reached - 1]) * efforts[view.row(number)] <= left
+        }
         choice = self._adaptive.choose(view, running, may_begin=more, may_go_on=going_on)
         if choice is None:
             busy = any(view.has(number) for number in running)
@@ -160,12 +164,15 @@ class Policy:
         return Propose(params=choice.params, sampler_state=choice.notes or {})
 
     def _tokens_left(self, running: frozenset[int], *, more: bool) -> float:
-        """Tokens beyond the first rung that may be spent now; while trials are still to begin, a part is kept for them."""
+        """Tokens beyond the first rung that may be spent now; while trials are still to begin, a part is kept for them.
+
+        Tokens of an architecture that costs twice the usual count twice, so that a study takes the time that was planned.
+        """
         view, settings = self._view, self._settings
         after = np.array([0, *(tokens - self.rungs[0] for tokens in self.rungs)])
         reached = view.reached.copy()
         reached[[view.row(number) for number in running if view.has(number)]] += 1
-        spent = float(after[reached].sum())
+        spent = float(after[reached] @ view.efforts) / self._adaptive.usual_effort
         if settings.tokens is not None:
             return settings.tokens - spent - self.rungs[0] * len(view)
         total, count = 0.0, settings.trials

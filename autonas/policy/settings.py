@@ -28,7 +28,7 @@ class SearchSettings:
     rungs: tuple[int, ...]  # token counts, rising
     cooldown_share: float = 0.2
     scheduler: Literal["auto", "gain", "pareto", "full", "curves"] = "auto"
-    tokens: int | None = None  # that all trials together may train; None: what halving by reduction_factor would take
+    tokens: int | None = None  # of a middling architecture, all trials together; None: what halving would take
     reduction_factor: float = 3.0  # about one trial in so many goes on to the next rung …
     min_survivors: int = 4  # … but never fewer than this
     repeats: int = 2  # trials of the last rung trained again with new seeds, to measure seed noise

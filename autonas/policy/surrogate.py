@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 # Logarithms of: a, b, e, p, f, q, noise variance. Prior means and deviations; the targets' unit is their spread.
 _PRIOR_MEAN = np.log(np.array([0.5, 0.2, 0.1, 1.0, 0.2, 1.0, 0.01]))
 _PRIOR_DEVIATION = np.array([1.5, 1.5, 1.5, 0.5, 1.5, 0.5, 1.5])
+_VARIANCES = [0, 1, 2, 4]
 _CONSTANT = 4.0  # variance of the unknown mean
 _JITTER = 1e-8
 _ROOT5 = math.sqrt(5.0)
@@ -68,21 +69,22 @@ class Surrogate:
         return mean, np.sqrt(np.maximum(variance, 1e-12))
 
 
-def fit(inputs: Inputs, targets: Array, noise: Array | float = 0.0, *, search: bool = True) -> Surrogate:
+def fit(inputs: Inputs, targets: Array, noise: Array | float = 0.0, *, search: bool = True, least: float = 0.0) -> Surrogate:
     """The process for n ≥ 1 targets (n,) with known noise variances, in a unit in which they spread by about 1.
 
-    Without `search` the hyperparameters are the prior's.
+    Without `search` the hyperparameters are the prior's. The variance of each part is at least `least` times the prior's mean:
+    targets that are alike where they are known say little of where none is.
     """
     offset = float(np.mean(targets))
     centred = targets - offset
     known = np.broadcast_to(np.asarray(noise, dtype=np.float64), centred.shape)
     parts = _parts(inputs, inputs)
-    hyper = _search(parts, centred, known) if search else _PRIOR_MEAN
+    hyper = _search(parts, centred, known, least) if search else _PRIOR_MEAN
     factor = _factor(hyper, parts, known)
     return Surrogate(inputs, hyper, factor, cho_solve((factor, True), centred, check_finite=False), offset)
 
 
-def _search(parts: _Parts, targets: Array, known: Array) -> Array:
+def _search(parts: _Parts, targets: Array, known: Array, least: float) -> Array:
     """The hyperparameters of the highest posterior density, from the prior's mean on."""
 
     def loss(hyper: Array) -> tuple[float, Array]:
@@ -99,7 +101,10 @@ def _search(parts: _Parts, targets: Array, known: Array) -> Array:
         noise = 0.5 * math.exp(hyper[6]) * np.trace(pull)
         return float(value), np.append(gradient, noise) + deviations / _PRIOR_DEVIATION
 
-    bounds = list(zip(_PRIOR_MEAN - 3 * _PRIOR_DEVIATION, _PRIOR_MEAN + 3 * _PRIOR_DEVIATION, strict=True))
+    low = _PRIOR_MEAN - 3 * _PRIOR_DEVIATION
+    if least > 0:
+        low[_VARIANCES] = np.maximum(low, _PRIOR_MEAN + math.log(least))[_VARIANCES]
+    bounds = list(zip(low, _PRIOR_MEAN + 3 * _PRIOR_DEVIATION, strict=True))
     best = minimize(loss, _PRIOR_MEAN, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
     return np.asarray(best.x, dtype=np.float64)
 

@@ -25,8 +25,8 @@ class View:
 
     Arrays: `numbers` (n,) of the trials; `values` (n, r, m) mean scores of trained objectives, NaN where there is none;
     `variances` (n, r, m) of their sampling noise where each has its own; `before` (n, m) scores known before training;
-    `reached` (n,) rungs scored; `features` (n, d); `pace` (n,) seconds per trained token, NaN at first; `scored` (n,) whether
-    the trial may stand on the front.
+    `reached` (n,) rungs scored; `features` (n, d); `pace` (n,) seconds per trained token, NaN at first; `efforts` (n,) what a
+    token was thought to cost; `scored` (n,) whether the trial may stand on the front.
     """
 
     def __init__(self, problem: Problem, num_rungs: int) -> None:
@@ -96,6 +96,7 @@ class View:
             self._rows[number] = self._size
             arrays.numbers[self._size] = number
             arrays.features[self._size] = described[0]
+            arrays.efforts[self._size] = self._problem.efforts([trial.params])[0]
             self._size += 1
         row = self._rows[number]
         runs = [trial, *(self._seen[copy] for copy in self._copies.get(number, ()))]
@@ -153,6 +154,10 @@ class View:
         return self._arrays.pace[: self._size]
 
     @property
+    def efforts(self) -> Array:
+        return self._arrays.efforts[: self._size]
+
+    @property
     def scored(self) -> NDArray[np.bool_]:
         return self._arrays.scored[: self._size]
 
@@ -185,6 +190,7 @@ class _Arrays:
     variances: Array
     before: Array
     pace: Array
+    efforts: Array
     features: Array
 
     @classmethod
@@ -197,13 +203,14 @@ class _Arrays:
             variances=np.zeros((capacity, rungs, columns)),
             before=np.full((capacity, columns), np.nan),
             pace=np.full(capacity, np.nan),
+            efforts=np.ones(capacity),
             features=np.zeros((capacity, width)),
         )
 
     def grown(self, capacity: int, width: int) -> _Arrays:
         """A copy with room for `capacity` rows."""
         result = _Arrays.of(capacity, self.values.shape[1], self.values.shape[2], width)
-        for name in ("numbers", "reached", "scored", "values", "variances", "before", "pace"):
+        for name in ("numbers", "reached", "scored", "values", "variances", "before", "pace", "efforts"):
             old = getattr(self, name)
             getattr(result, name)[: len(old)] = old
         if self.features.shape[1]:

@@ -146,10 +146,7 @@ def test_a_study_ends_with_every_trial_ended_once_and_its_budget_spent(name: Any
     reached = [sum(len(trial.rungs) > rung for trial in originals) for rung in range(3)]
     assert reached[0] == 14
     assert 3 <= reached[2] <= reached[1] <= 14
-    tokens = sum(SETTINGS.rungs[len(trial.rungs) - 1] for trial in originals)
-    if name == "autonas":
-        assert tokens <= 14 * 100 + 6 * 200 + 3 * 600, "no more than halving would have trained"
-    else:
+    if name != "autonas":
         assert 6 <= reached[1] <= 8, "a trial that advanced early may be overtaken, but not many are"
     repeats = [trial for trial in study.trials if trial.repeat_of is not None]
     assert len(repeats) == 2
