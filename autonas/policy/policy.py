@@ -10,19 +10,21 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autonas import pareto
 from autonas.policy import sampler
-from autonas.policy.adaptive import Adaptive
 from autonas.policy.prior import Prior
 from autonas.policy.problem import Problem
 from autonas.policy.rungs import RungScheduler, Standing, make_scheduler, num_survivors
 from autonas.policy.settings import SearchSettings
 from autonas.policy.view import View
 from autonas.trial import Budget, Outcome, StudyRecord
+
+if TYPE_CHECKING:
+    from autonas.policy.adaptive import Adaptive
 
 # Draws for one trial before the search for something new becomes an enumeration.
 _MAX_DRAWS = 50
@@ -134,11 +136,19 @@ class Policy:
         return last if accepting or not unfinished else Finish(reason="time is up")
 
     def _begin_view(self) -> None:
-        settings = self._settings
         self._view = View(self._problem, len(self.rungs))
-        self._adaptive = Adaptive(
-            self._problem, self.rungs, settings.cooldown_share, settings.seed, settings.trials, self._prior
-        )
+        self._chooser: Adaptive | None = None
+
+    @property
+    def _adaptive(self) -> Adaptive:
+        if self._chooser is None:
+            from autonas.policy.adaptive import Adaptive  # with scipy, which whoever only looks at a study need not wait for
+
+            settings = self._settings
+            self._chooser = Adaptive(
+                self._problem, self.rungs, settings.cooldown_share, settings.seed, settings.trials, self._prior
+            )
+        return self._chooser
 
     def _gain(self, running: frozenset[int], *, more: bool) -> Step | None:
         """The job that is worth most; the end of trials that are worth nothing; None when there is neither."""
