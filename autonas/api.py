@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,17 @@ from autonas.engine.choice import EngineSettings, make_engine
 from autonas.errors import RequestError, StudyError
 from autonas.ledger import Ledger, is_running
 from autonas.machine import resolve_threads
-from autonas.promotion.execution import cancel_runs, carry_out, check_room, claimed, promote_command
+from autonas.policy.prior import Prior, joined, params_of, prior_of_study
+from autonas.promotion.before import before_run
+from autonas.promotion.execution import begun_promotion, cancel_runs, carry_out, check_room, claimed, promote_command
 from autonas.promotion.execution import record as record_promotion
+from autonas.promotion.prediction import check_prediction
 from autonas.promotion.promote import Promotion, plan_promotion, preference, resumed_job, unfinished_run
+from autonas.promotion.replicas import is_choosing
 from autonas.recipe import Recipe, load_recipe
 from autonas.reporting.front import front_json
 from autonas.run_folder import run_state, run_tokens
+from autonas.space.spec_file import read_spec
 from autonas.study import CANCELLED, Watcher, cancel_study, run_study
 from autonas.study.files import cancel_requested
 from autonas.trial import Job, StudyRecord
@@ -41,6 +46,7 @@ def search(
     storage: str | None = None,
     resume: bool = False,
     retry_failed: bool = False,
+    warm_start: Sequence[str | Path] = (),
     engine: EngineSettings | None = None,
     out: str | Path = TRIALS,
     promote: bool = True,
@@ -52,8 +58,9 @@ def search(
     A space file with a `promote:` section has its winner trained in full at the end, unless `promote` is False.
 
     The study is kept in `out`/`study` (default: trials/ and the space's name). `resume` goes on with it; `retry_failed` then
-    begins a new trial in the place of each that failed. `storage` is any Optuna storage URL to use instead of the embedded
-    ledger. Unless `engine` says otherwise, Ray workers run the trials on this
+    begins a new trial in the place of each that failed. `warm_start` names earlier studies in `out` (or `storage`), whose
+    fronts are begun with and whose losses are learnt from, and files of single architectures to begin with. `storage` is any
+    Optuna storage URL to use instead of the embedded ledger. Unless `engine` says otherwise, Ray workers run the trials on this
     machine, one thread each: a second one makes small models at most 1.7 times as fast on a quiet machine, and up to 25 times
     as slow on a busy one.
 
@@ -67,6 +74,9 @@ def search(
         raise RequestError("search: a Recipe has its trials, max_hours, sampler and seed; give them to load_recipe")
     recipe = space if isinstance(space, Recipe) else read_recipe(space, *overrides)
     name = study or recipe.name
+    if warm_start and resume:
+        raise RequestError("--warm-start is for a study that begins; one that is resumed keeps what it was begun with")
+    prior = _prior(warm_start, recipe, storage, out, (watcher or Watcher()).say) if warm_start else None
     engine = engine or EngineSettings()
     resolve_threads(engine.threads)
     folder = study_folder(name, out)
@@ -81,6 +91,7 @@ def search(
         device=engine.device,
         threads=engine.threads,
         watcher=watcher,
+        prior=prior,
     )
     cancelled = record.attributes.get("closed") == CANCELLED
     if not promote or recipe.promote is None or cancelled or not front_json(record):
@@ -88,6 +99,32 @@ def search(
     say = (watcher or Watcher()).say
     promote_winner(name, storage=storage, out=out, engine=engine, say=say)
     return read_study(name, storage=storage, out=out)
+
+
+def _prior(
+    sources: Sequence[str | Path], recipe: Recipe, storage: str | None, out: str | Path, say: Callable[[str], None]
+) -> Prior:
+    """What studies (by name) and architectures (by file) suggest to a search of `recipe`."""
+    if recipe.search.sampler != "autonas":
+        raise RequestError(f"--warm-start is for the sampler autonas, and this one is {recipe.search.sampler}; leave one out")
+    found = []
+    for source in map(str, sources):
+        if Path(source).suffix in (".yaml", ".yml", ".json"):
+            spec = read_spec(source, {"vocab_size": recipe.space.vocab_size, "context_length": recipe.space.context_length})
+            params = params_of(spec, recipe.space)
+            if params is None:
+                raise RequestError(
+                    f"--warm-start {source}: the space {recipe.name} does not hold this architecture, or a rule or limit "
+                    "forbids it; change the file, or widen the space"
+                )
+            found.append(Prior(sources=(source,), starts=(params,)))
+            continue
+        prior = prior_of_study(read_study(source, storage=storage, out=out), recipe.space)
+        if not prior.params:
+            raise RequestError(f"--warm-start {source}: no trial that this study completed is in the space {recipe.name}")
+        say(f"warm start from {source}: begins with {len(prior.starts)} of its front, learns from {len(prior.params)} scores")
+        found.append(prior)
+    return joined(found)
 
 
 def read_recipe(
@@ -230,15 +267,21 @@ def promote(
     if resume:
         if select is not None or limits or weights:
             raise StudyError("--resume goes on with a run as it was begun: leave out --select, --limit and --weight")
-        job = resumed_job(
-            read_study(study, storage=storage, out=out),
-            unfinished_run(study_folder(study, out)) if run is None else Path(run),
-            steps=steps,
-            trial=trial,
-            device=engine.device,
-            threads=resolve_threads(engine.threads),
-            say=say,
-        )
+        record = read_study(study, storage=storage, out=out)
+        own = study_folder(study, out)
+        begun = unfinished_run(own) if run is None else Path(run)
+        asked: dict[str, Any] = {
+            "steps": steps,
+            "trial": trial,
+            "device": engine.device,
+            "threads": resolve_threads(engine.threads),
+            "say": say,
+        }
+        if is_choosing(begun):
+            promotion = begun_promotion(record, begun, study_folder=own, **asked)
+            job = promotion.job
+        else:
+            job = resumed_job(record, begun, **asked)
     else:
         promotion = propose_promotion(
             study,
@@ -269,11 +312,17 @@ def _in_full(
     on_progress: Callable[[JobProgress, int], None],
 ) -> Path:
     """Carry out a promotion's job, a new one's or (without `promotion`) one to be gone on with; returns the run's folder."""
-    retries = Recipe.from_resolved(read_study(study, storage=storage, out=out).recipe).search.retries
-    folder, total = Path(job.folder), run_tokens(job)
+    record = read_study(study, storage=storage, out=out)
+    retries = Recipe.from_resolved(record.recipe).search.retries
+    folder, total, in_full = Path(job.folder), run_tokens(job), promotion is None
+
+    def report(step: JobProgress) -> None:
+        if in_full:  # and not of a replica
+            on_progress(step, total)
+
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(claimed(job, resume=promotion is None))
-        runner = make_engine(engine, lambda step: on_progress(step, total), stop=lambda: cancel_requested(folder))
+        runner = make_engine(engine, report, stop=lambda: cancel_requested(folder))
         stack.enter_context(contextlib.closing(runner))
         check_room(runner, job, say)  # now, since a promotion that cannot begin is not one to be remembered
         if promotion is None:
@@ -282,7 +331,12 @@ def _in_full(
             say(promotion.describe())
             if not record_promotion(promotion, study_folder(study, out), storage):
                 say(f"the study {study!r} is at work in another process: the promotion is noted in {folder} alone")
+            own = study_folder(study, out)
+            job = before_run(record, promotion, job, runner, study_folder=own, trials_dir=out, storage=storage, say=say)
+        in_full = True
         carry_out(job, runner, retries=retries, say=say, storage=storage, trials_dir=out)
+        for text in check_prediction(folder):
+            say(text)
     return folder
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from autonas import cost, machine
 from autonas.arch import ArchSpec
-from autonas.data.batches import Windows
+from autonas.data.batches import Windows, training_windows
 from autonas.data.dataset import Dataset
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFailure, resource_error
@@ -76,7 +76,7 @@ def run_full(
         raise resource_error(error, error.filename or folder) from error
     # Found out now, and not after the last step.
     resolve_device(job.latency.device) if job.latency.table is None else load_table(job.latency.table)
-    windows = Windows(dataset.tokens("train"), job.spec.context_length, job.data_seed)
+    windows = training_windows(dataset, job.spec.context_length, job.data_seed, job.unique_tokens)
     device = resolve_device(job.device)
     with sharing(lease_name(device), functools.partial(finish_steps, device)) as turn:
         outcome = _train_and_score(job, started, dataset, windows, turn, on_progress, stop)

@@ -62,7 +62,14 @@ def _add_search(command: Command) -> None:
     search.add_argument("--trials", type=_count, metavar="N", help="trials that begin training")
     search.add_argument("--max-hours", type=_hours, metavar="H", help="stop beginning trials in time for an end after H hours")
     _engine_options(search)
-    search.add_argument("--sampler", metavar="NAME", help="tpe, nsgaii, gp or random")
+    search.add_argument("--sampler", metavar="NAME", help="autonas (default), tpe, nsgaii, gp or random")
+    search.add_argument(
+        "--warm-start",
+        action="append",
+        default=[],
+        metavar="STUDY",
+        help="begin with the front of an earlier study, and learn from its scores; or the file of an architecture; repeatable",
+    )
     search.add_argument("--resume", action="store_true", help="go on with a study that exists")
     search.add_argument("--retry-failed", action="store_true", help="with --resume: try again what has failed")
     search.add_argument("--no-promote", action="store_true", help="start no full run at the end, whatever the space file says")
@@ -210,7 +217,35 @@ def _add_bench(command: Command) -> None:
     bench.add_argument("--dropout", type=float, metavar="P", help="train: dropout, of peers that can (default: 0)")
     bench.add_argument("--archs", type=_count, metavar="N", help="latency: architectures (30); startup: architectures (12)")
     bench.add_argument("--processes", type=_count, metavar="N", help="latency: fresh processes (default: 5)")
-    bench.add_argument("--seed", type=int, metavar="S", help="latency, startup: of the architectures (default: 0)")
+    bench.add_argument(
+        "--seed", type=int, metavar="S", help="latency, startup: of the architectures (default: 0); ledger, table: of the study"
+    )
+    bench.add_argument(
+        "--trials",
+        type=_count,
+        metavar="N",
+        help="ledger: of the study (1000); table: as the space file says; search: full trainings' worth (128)",
+    )
+    bench.add_argument("--sampler", metavar="NAME", help="ledger: the study's (default: that of a search)")
+    bench.add_argument("--space", metavar="FILE", help="table: of the decoders (default: curves.yaml)")
+    bench.add_argument(
+        "--study", metavar="NAME", help="table: the study's name; alone, one that is there is written; search: replay this"
+    )
+    bench.add_argument("--out", metavar="DIR", help="table, search: where studies are kept (default: trials)")
+    bench.add_argument("--table-out", metavar="DIR", help="table: where it is written (default: in the study's folder, table/)")
+    bench.add_argument("--resume", action="store_true", default=None, help="table: go on with its study")
+    bench.add_argument("--sentinels", type=_count, metavar="N", help="table: train so many of its decoders much longer")
+    bench.add_argument("--factor", type=_times, metavar="F", help="table: so many times as long as its last rung (default: 10)")
+    bench.add_argument("--table", metavar="CSV", help="search: finished trials, a line each")
+    bench.add_argument("--table-spec", metavar="YAML", help="search: what the columns of the table are")
+    bench.add_argument(
+        "--samplers", metavar="A,B", help="search: the first is compared with the others (autonas,tpe,nsgaii,random)"
+    )
+    bench.add_argument("--seeds", type=_count, metavar="N", help="search: replays of each sampler (default: 5)")
+    bench.add_argument("--per-sampler", metavar="A=5x64,…", help="search: seeds x trials of some samplers, for slow ones")
+    bench.add_argument("--hide-cheap", action="store_true", default=None, help="search: nothing is known of untried candidates")
+    bench.add_argument("--cache", metavar="DIR", help="search: where replays of peers are kept")
+    bench.add_argument("--jobs", type=_count, metavar="N", help="search: processes that replay side by side (default: 1)")
     _engine_options(bench)
 
 
@@ -275,6 +310,10 @@ def _hours(text: str) -> float:
 
 def _seconds(text: str) -> float:
     return _positive(text, "seconds")
+
+
+def _times(text: str) -> float:
+    return _positive(text, "times")
 
 
 def _positive(text: str, unit: str) -> float:

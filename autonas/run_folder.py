@@ -131,7 +131,7 @@ def _check_same(job: Job) -> None:
 def _essence(job: Job) -> dict[str, Any]:
     """What a run depends on. Where it is computed is not of it, nor is how its schedule is counted beyond its steps."""
     values = to_json(job)
-    names = ("spec", "budget", "seed", "data_seed", "training", "evaluation", "latency")
+    names = ("spec", "budget", "seed", "data_seed", "training", "evaluation", "latency", "unique_tokens")
     return {"steps": run_steps(job), "data": job.data.fingerprint, **{name: values[name] for name in names}}
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from autonas.data.batches import Windows
+from autonas.data.batches import training_windows
 from autonas.data.dataset import Dataset
 from autonas.errors import AutonasError, CheckpointError, RequestError, TrialFailure, resource_error
 from autonas.evaluation.baselines import baselines
@@ -182,7 +182,7 @@ def _train_and_measure(
 
 def _build(job: Job, dataset: Dataset) -> tuple[TrainState, str]:
     """The state of a training that has not begun, of a model that passed the leak test, and what that found."""
-    windows = Windows(dataset.tokens("train"), job.spec.context_length, job.data_seed)
+    windows = training_windows(dataset, job.spec.context_length, job.data_seed, job.unique_tokens)
     with memory_guard(f"building {job.spec.fingerprint}"):
         model = build_model(job.spec, job.seed, resolve_device(job.device))
         found = leak_test(model)
@@ -303,7 +303,7 @@ def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, lea
             )
     shown = -(-fork.tokens // job.spec.context_length)
     turn.make_way()
-    known = _baselines(job.data.folder, job.spec.context_length, job.data_seed, shown, settings)
+    known = _baselines(job.data.folder, job.spec.context_length, job.data_seed, job.unique_tokens, shown, settings)
     turn.make_way()
     return Outcome(
         kind="train",
@@ -322,10 +322,12 @@ def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, lea
 
 
 @functools.lru_cache(maxsize=64)
-def _baselines(folder: str, context: int, data_seed: int, num_windows: int, settings: EvaluationSettings) -> dict[str, float]:
+def _baselines(
+    folder: str, context: int, data_seed: int, unique_tokens: int | None, num_windows: int, settings: EvaluationSettings
+) -> dict[str, float]:
     """N-gram losses after the first `num_windows` windows: the same for every trial that was shown the same tokens."""
     dataset = Dataset.open(folder)
-    windows = Windows(dataset.tokens("train"), context, data_seed)
+    windows = training_windows(dataset, context, data_seed, unique_tokens)
     parts = (
         windows.take(first, min(_WINDOWS_AT_ONCE, num_windows - first)) for first in range(0, num_windows, _WINDOWS_AT_ONCE)
     )

@@ -17,6 +17,9 @@ BENCHES = {
     "decode": "greedy generation beside Hugging Face generate, same weights",
     "latency": "how well measured latencies repeat in fresh processes",
     "startup": "what a warm worker needs to begin with a new architecture",
+    "ledger": "trials a second and the wait for a proposal, with an objective that costs nothing",
+    "search": "searches replayed on a table of finished trials, in virtual time, beside other searchers",
+    "table": "trains a table of decoders with learning curves, and writes it for replays",
     "gpu": "every goal of a GPU, within eight minutes",
 }
 _PEER_PACKAGES = ("transformers", "accelerate", "triton")

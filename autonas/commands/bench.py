@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -29,17 +30,50 @@ _TAKES: dict[str, dict[str, str]] = {
     "decode": {"seconds": "seconds", "shape": "shape_name", "peers": "peers", "no_compile_peers": "compile_peers"},
     "latency": {"archs": "archs", "processes": "processes", "seed": "seed", "context": "context"},
     "startup": {"archs": "archs", "seed": "seed", "batch_tokens": "batch_tokens", "no_compile_peers": "compiled_archs"},
+    "ledger": {"trials": "trials", "sampler": "sampler", "seed": "seed"},
+    "search": {
+        "table": "table",
+        "table_spec": "table_spec",
+        "study": "study",
+        "out": "out",
+        "samplers": "samplers",
+        "seeds": "seeds",
+        "trials": "trainings",
+        "per_sampler": "per_sampler",
+        "hide_cheap": "hide_cheap",
+        "cache": "cache",
+        "jobs": "jobs",
+    },
+    "table": {
+        "space": "space",
+        "study": "study",
+        "trials": "trials",
+        "seed": "seed",
+        "out": "out",
+        "table_out": "table_out",
+        "resume": "resume",
+        "sentinels": "sentinel_count",
+        "factor": "factor",
+    },
     "gpu": {"peer_dir": "peer_dir"},
 }
+# Those that train on workers; those that ask nothing of a device.
+_ON_WORKERS, _WITHOUT_DEVICE = ("overhead", "table"), ("gpu", "ledger", "search")
 _OPTIONS = sorted({option for taken in _TAKES.values() for option in taken})
 
 
 def bench(options: argparse.Namespace) -> int:
     from autonas.bench import run_bench
 
+    if options.name == "table":
+        options.resume_hint = lambda options: "the same command with --resume"
     found = run_bench(options.name, **_asked(options), say=note)
     if options.json or options.name == "gpu":
         print_json(found)
+    elif options.name == "search":
+        from autonas.bench.replays.text import lines
+
+        print(*lines(found), sep="\n")
     else:
         _print(found)
     return OK
@@ -55,14 +89,28 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
             continue
         if option not in takes:
             raise RequestError(f"bench {options.name} has no use for --{option.replace('_', '-')}; leave it out")
-        if option == "peers":
+        if option in ("peers", "samplers"):
             value = tuple(name for name in value.split(",") if name)
         asked[takes[option]] = False if option == "no_compile_peers" else value
-    if options.name == "overhead":
+    if options.name in _ON_WORKERS:
         asked["engine"] = engine_settings(options)
-    elif options.name != "gpu":
+    elif options.name not in _WITHOUT_DEVICE:
         asked |= {"device": options.device, "threads": options.threads}
+    if options.name == "search":
+        asked |= _replayed_study(asked) | {"workers": options.workers or 1}
     return asked
+
+
+def _replayed_study(asked: dict[str, Any]) -> dict[str, Any]:
+    """The study of the user's that is replayed, as its ledger remembers it."""
+    from autonas.api import TRIALS, read_study
+
+    out, study = asked.pop("out", None), asked.get("study")
+    if study is None:
+        if out is not None:
+            raise RequestError("bench search: --out says where studies are kept; name one with --study, or leave it out")
+        return {}
+    return {"study": read_study(study, storage=os.environ.get("AUTONAS_STORAGE") or None, out=out or TRIALS)}
 
 
 def _print(found: Mapping[str, Any]) -> None:

@@ -170,12 +170,54 @@ def _study_lines(plan: Mapping[str, Any]) -> Iterator[str]:
             f"  promotion   {promotion['steps']:,} steps, {tokens_text(promotion['tokens'])} tokens "
             f"({promotion['epochs']:.1f} epochs): about {times[0]} for a median architecture, {times[1]} for the largest"
         )
+    yield from _replica_lines(plan["replicas"])
     yield (
         f"  disk        {scaled_text(disk['corpus'])} bytes of corpus, at most {scaled_text(disk['checkpoints'])} of "
         f"checkpoints, {scaled_text(disk['full_run'])} of a full run"
     )
     for warning in plan["warnings"]:
         yield f"  note: {warning}"
+
+
+def _replica_lines(replicas: Mapping[str, Any]) -> Iterator[str]:
+    """The replicas of a median architecture's full run, and what neither they nor the rungs can judge."""
+    from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
+
+    replica, dimensions = replicas["replica"], replicas["dimensions"]
+    if not dimensions:
+        return
+    if not replicas["wanted"]:
+        yield "  replicas    none are wanted (horizon.replicas: false): what is horizon-bound keeps its defaults"
+    elif replica is None:
+        yield f"  replicas    none: {replicas['reason']}"
+    else:
+        spec, ratios = replica["spec"], replica["ratios"]
+        times = (
+            ""
+            if replicas["seconds"] is None
+            else (f", {duration_text(replicas['seconds_each'])} each, {duration_text(replicas['seconds'])} one after the other")
+        )
+        yield (
+            f"  replicas    {spec['layers']} × {spec['width']}, {scaled_text(replica['params'])} parameters, "
+            f"1/{replica['scale']:.3g} of a median architecture's; {tokens_text(replica['unique_tokens'])} unique tokens, "
+            f"{replica['epochs']:.1f} epochs, {tokens_text(replica['tokens'])} tokens"
+        )
+        yield f"              at most {replicas['trainings']}{times}; {replicas['flops_share']:.1%} of the full run's FLOPs"
+        kept = ", ".join(f"{name.replace('_', ' ')} {own:.3g} (of {full:.3g})" for name, (full, own) in ratios.items())
+        yield f"              {kept}"
+        for dimension in dimensions:
+            if dimension["possible"]:
+                values = ", ".join(f"{value:g}" for value in dimension["values"])
+                yield f"              {dimension['reason']}; tried: {values}"
+    for dimension in dimensions:
+        if not dimension["possible"]:
+            yield f"  unranked    {dimension['reason']}"
+    epochs = [rung["epochs"] for rung in replicas["rungs"]]
+    if not any(entry["possible"] for rung in replicas["rungs"] for entry in rung["dimensions"].values()):
+        yield (
+            f"  unranked    at the rungs, of {', '.join(f'{count:.2g}' for count in epochs)} of the full run's "
+            f"{replicas['full']['epochs']:.3g} epochs: {', '.join(dimension['dimension'] for dimension in dimensions)}"
+        )
 
 
 def _corpus_line(corpus: Mapping[str, Any]) -> str:

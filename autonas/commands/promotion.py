@@ -86,6 +86,7 @@ def _amounts(flag: str, given: list[str] | None) -> dict[str, float]:
 
 
 def _as_json(promotion: Promotion) -> Mapping[str, Any]:
+    from autonas.plan import about_experiment
     from autonas.trial import to_json
 
     return {
@@ -96,4 +97,6 @@ def _as_json(promotion: Promotion) -> Mapping[str, Any]:
         "epochs": promotion.epochs,
         "seconds": promotion.seconds,
         "run": str(promotion.folder),
+        "predicted": to_json(promotion.predicted),
+        "replicas": None if promotion.experiment is None else about_experiment(promotion.experiment),
     }

@@ -7,7 +7,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autonas.data.store import Dataset
 from autonas.errors import CorpusError
+
+_SUBSET_SEED = 20250102  # any fixed number: the corpus of a replica is the same for all of its trainings
+
+
+def training_windows(dataset: Dataset, context: int, seed: int, unique_tokens: int | None = None) -> Windows:
+    """The windows of a data set's training split, or of a corpus of `unique_tokens` of its tokens and no other.
+
+    Such a corpus is whole documents, drawn over all of the split in an order that depends on nothing but the split (its first
+    documents would be of a few projects); the last one is cut. A smaller corpus is the beginning of a larger one.
+
+    Raises:
+        CorpusError: fewer tokens than one window.
+    """
+    tokens = dataset.tokens("train")
+    if unique_tokens is None or unique_tokens >= len(tokens):
+        return Windows(tokens, context, seed)
+    return Windows(_drawn(tokens, dataset.documents("train").starts, unique_tokens), context, seed)
+
+
+def _drawn(tokens: NDArray[np.unsignedinteger[Any]], starts: NDArray[np.int64], count: int) -> NDArray[np.unsignedinteger[Any]]:
+    """The first `count` tokens of the documents in drawn order."""
+    # By sorting raw bits: NumPy promises these to stay the same in later versions.
+    order = np.argsort(np.random.Philox(_SUBSET_SEED).random_raw(len(starts) - 1), kind="stable")
+    taken = int(np.searchsorted(np.cumsum(np.diff(starts)[order]), count)) + 1
+    return np.concatenate([tokens[starts[number] : starts[number + 1]] for number in order[:taken]])[:count]
 
 
 class Windows:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autonas.data.dataset import Dataset
+from autonas.evaluation.intervals import ratio_estimate as ratio_estimate
 from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.passes import document_nats
 from autonas.evaluation.scored import scored_tokens
@@ -79,21 +80,6 @@ def _ratio_score(sums: NDArray[np.float64], sizes: NDArray[np.int64], unit: str,
     reach = t_quantile(count - 1) * error
     note = f"{how}; {int(sizes.sum()):,} {unit.partition('/')[2]}s, clustered by document"
     return Score(value=value, low=max(0.0, value - reach), high=value + reach, unit=unit, n=count, note=note)
-
-
-def ratio_estimate(sums: NDArray[np.float64], sizes: NDArray[np.int64]) -> tuple[float, float]:
-    """R = Σ yᵢ / Σ xᵢ over n clusters, and its linearised standard error.
-
-    se² = n / (n − 1) · Σ (yᵢ − R xᵢ)² / (Σ xᵢ)²   (Cochran, Sampling Techniques, 1977, 6.4; infinite population)
-
-    The error is NaN-free: 0 for a single cluster, about which nothing is known.
-    """
-    count, total = len(sums), float(sizes.sum())
-    ratio = float(sums.sum()) / total if total else 0.0
-    if count < 2 or not total:
-        return ratio, 0.0
-    residuals = sums - ratio * sizes
-    return ratio, math.sqrt(count / (count - 1) * float(residuals @ residuals)) / total
 
 
 def paired_difference(a: DocumentLosses, b: DocumentLosses) -> tuple[float, float]:

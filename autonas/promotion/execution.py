@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import json
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +19,12 @@ from autonas.engine.base import Engine
 from autonas.engine.choice import EngineSettings
 from autonas.errors import RETRIED, StudyError, TrialFailure, resource_error
 from autonas.ledger import Ledger, run_is_at_work, run_lease, study_lease
-from autonas.promotion.promote import Promotion
+from autonas.promotion.promote import Promotion, check_resumed, plan_promotion
+from autonas.promotion.replicas import Choice
+from autonas.promotion.select import Pick, Preference
 from autonas.run_folder import check_claim, next_attempt, write_json
 from autonas.study.files import cancel_requested, forget_cancel, request_cancel
-from autonas.trial import Job, Outcome, StudyRecord, to_json
+from autonas.trial import Job, Outcome, StudyRecord, from_json, to_json
 
 RECORD = "promotion.json"
 TRIALS_DIR = "trials"  # where studies are kept unless --trials-dir says otherwise
@@ -68,8 +71,19 @@ def carry_out(
         StudyError: another process has taken over.
         TrialFailure: the run ended badly, or was cancelled ("preempted"); its last checkpoint is kept.
     """
-    try:
+    with told_of_cancelling(job, storage=storage, trials_dir=trials_dir):
         return _tried(job, engine, retries, say)
+
+
+@contextlib.contextmanager
+def told_of_cancelling(job: Job, *, storage: str | None = None, trials_dir: str | Path = TRIALS_DIR) -> Iterator[None]:
+    """Turn an interruption that `autonas cancel` asked for into the failure that says how to go on.
+
+    Raises:
+        TrialFailure: the run was cancelled ("preempted").
+    """
+    try:
+        yield
     except KeyboardInterrupt as interruption:
         if not cancel_requested(Path(job.folder)):
             raise
@@ -128,15 +142,18 @@ def promote_command(
     return shlex.join(parts) + (" --storage URL" if storage else "")
 
 
-def record(promotion: Promotion, study_folder: Path, storage: str | None) -> bool:
+def record(promotion: Promotion, study_folder: Path, storage: str | None, choice: Choice | None = None) -> bool:
     """Write the pick beside its run, and into the ledger unless another process is at work on the study: whether it could.
 
-    An earlier promotion into the same folder left no run there, and is not one to be remembered.
+    `choice` is what its replicas said, once they have. An earlier promotion into the same folder left no run there, and is
+    not one to be remembered.
 
     Raises:
         RequestError: the ledger, or the run's folder, cannot be written.
     """
     pick = to_json(promotion.pick)
+    if choice is not None:
+        pick |= {"reason": f"{pick['reason']} {choice.reason}", "replicas": choice.reason, "chosen": dict(choice.values)}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry: Mapping[str, Any] = {"study": promotion.study, **pick, "steps": promotion.steps, "begun_at": now}
     try:
@@ -155,6 +172,46 @@ def record(promotion: Promotion, study_folder: Path, storage: str | None) -> boo
         others = [each for each in known if Path(each["folder"]).resolve() != promotion.folder.resolve()]
         ledger.set_attribute("promotions", [*others, {**short, "folder": str(promotion.folder)}])
     return True
+
+
+def begun_promotion(
+    study: StudyRecord,
+    folder: Path,
+    *,
+    study_folder: Path,
+    steps: int | None = None,
+    trial: int | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    say: Callable[[str], None] = lambda text: None,
+) -> Promotion:
+    """The promotion that has begun its replicas in `folder` and not yet its run, to be gone on with as it was begun.
+
+    Raises:
+        StudyError: it is another study's, its steps or its trial are not those given, its record cannot be read, or the corpus
+            has changed.
+    """
+    try:
+        entry = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        names = {field.name for field in dataclasses.fields(Pick)}
+        pick = from_json(Pick, {name: value for name, value in entry.items() if name in names})
+        begun_with, name = int(entry["steps"]), str(entry["study"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(f"{folder / RECORD}: cannot be read ({error}). Restore it, or give another --out.") from error
+    check_resumed(folder, study, name, (("--steps", steps, begun_with), ("--trial", trial, pick.trial)))
+    replicas = entry.get("replicas")
+    reason = pick.reason if replicas is None else pick.reason.removesuffix(f" {replicas}")
+    return plan_promotion(
+        study,
+        Preference(),
+        study_folder=study_folder,
+        steps=begun_with,
+        run=folder,
+        device=device,
+        threads=threads,
+        say=say,
+        pick=dataclasses.replace(pick, reason=reason),
+    )
 
 
 def cancel_runs(study: StudyRecord, study_folder: Path, *, timeout_s: float = 60.0) -> list[Path]:

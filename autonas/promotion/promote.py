@@ -9,15 +9,21 @@ import contextlib
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset, prepare
 from autonas.errors import StudyError
 from autonas.policy import forecast
+from autonas.policy.experiment import Experiment, paced, plan_experiment
+from autonas.policy.prediction import Predicted
+from autonas.policy.replica import FullRun
 from autonas.policy.sampler import derived_seed
+from autonas.promotion.prediction import predict_run, predictions_text
+from autonas.promotion.replicas import describe as describe_replicas
+from autonas.promotion.replicas import is_choosing
 from autonas.promotion.select import KNEE, Pick, Preference, choose
 from autonas.recipe import PromoteSettings, Recipe
 from autonas.reporting.front import build_report
@@ -37,6 +43,8 @@ class Promotion:
     job: Job
     epochs: float  # over the training split
     seconds: float | None  # on this machine, as the study's own trainings tell; None where they tell nothing
+    experiment: Experiment | None = None  # replicas before it; None where none are wanted
+    predicted: Mapping[str, Predicted] = field(default_factory=dict)  # of the run's scores, from the study alone
 
     @property
     def folder(self) -> Path:
@@ -54,10 +62,13 @@ class Promotion:
     def describe(self) -> str:
         """What would be done, in a paragraph."""
         time = "" if self.seconds is None else f", about {duration_text(self.seconds)} on this machine"
-        return (
+        text = (
             f"{self.pick.reason} Its full run: {self.steps:,} steps, {tokens_text(self.tokens)} tokens "
             f"({self.epochs:.1f} epochs over the corpus){time}; into {self.folder}."
         )
+        more = [predictions_text(self.predicted)] if self.predicted else []
+        more += [describe_replicas(self.experiment)] if self.experiment is not None else []
+        return " ".join(filter(None, (text, *more)))
 
 
 def preference(
@@ -97,14 +108,17 @@ def plan_promotion(
     device: str = "cpu",
     threads: int = 1,
     say: Callable[[str], None] = lambda text: None,
+    pick: Pick | None = None,
 ) -> Promotion:
     """Pick a trial of the study and make the job of its full run, in `run` or a folder of the study named after both.
+
+    `pick` stands for what is `wanted` where it was picked before.
 
     Raises:
         StudyError: nothing can be picked, or the study's corpus is not what it was.
     """
     recipe = Recipe.from_resolved(study.recipe)
-    pick = choose(build_report(study), wanted)
+    pick = pick or choose(build_report(study), wanted)
     dataset = _same_data(study, recipe, say)
     number = steps or (recipe.promote or PromoteSettings()).steps
     seed = recipe.search.seed
@@ -122,13 +136,30 @@ def plan_promotion(
         device=device,
         threads=threads,
     )
-    shown = run_tokens(job)
+    shown, corpus_tokens = run_tokens(job), max(int(dataset.tokens("train").shape[0]), 1)
+    full = FullRun(spec=job.spec, training=job.training, budget=job.budget, corpus_tokens=corpus_tokens)
     return Promotion(
         study=study.name,
         pick=pick,
         job=job,
-        epochs=shown / max(int(dataset.tokens("train").shape[0]), 1),
+        epochs=shown / corpus_tokens,
         seconds=_seconds(study, pick, shown, study_folder),
+        experiment=_experiment(study, recipe, full),
+        predicted=predict_run(study, pick.trial, full),
+    )
+
+
+def _experiment(study: StudyRecord, recipe: Recipe, full: FullRun) -> Experiment | None:
+    """The replicas before the full run; None where none are wanted, or nothing horizon-bound varies."""
+    if recipe.horizon.replicas is False or not recipe.space.horizon_bound:
+        return None
+    fitted = forecast.fit(forecast.observations(study))
+    return plan_experiment(
+        full,
+        recipe.space,
+        share=recipe.horizon.share,
+        seeds=recipe.horizon.seeds,
+        seconds=None if fitted is None else paced(fitted, recipe.training.batch_tokens),
     )
 
 
@@ -186,19 +217,28 @@ def resumed_job(
     if run_state(folder) == "absent":
         raise StudyError(f"{folder} holds no run to go on with. Leave out --resume to start one.")
     job = read_job(folder)
-    if job.study != study.name:
-        raise StudyError(f"{folder} holds a run of {job.study!r}, not of {study.name!r}. Name the right one with --out RUN.")
-    for name, asked, known in (("--steps", steps, run_steps(job)), ("--trial", trial, job.trial)):
-        if asked is not None and asked != known:
-            raise StudyError(
-                f"{folder} was begun with {name} {known} and cannot go on with {asked}. "
-                f"Leave out {name}, or start another run without --resume."
-            )
+    check_resumed(folder, study, job.study, (("--steps", steps, run_steps(job)), ("--trial", trial, job.trial)))
     dataset = _same_data(study, Recipe.from_resolved(study.recipe), say)
     # Where it was begun is not where it goes on: folders and devices are those of today.
     return dataclasses.replace(
         job, folder=str(folder), data=dataset.ref, attempt=next_attempt(folder), device=device, threads=threads
     )
+
+
+def check_resumed(folder: Path, study: StudyRecord, begun_by: str, options: Sequence[tuple[str, int | None, int]]) -> None:
+    """See that what lies in `folder` is of the study, and was begun with the options that are given.
+
+    Raises:
+        StudyError: otherwise.
+    """
+    if begun_by != study.name:
+        raise StudyError(f"{folder} holds a run of {begun_by!r}, not of {study.name!r}. Name the right one with --out RUN.")
+    for name, asked, known in options:
+        if asked is not None and asked != known:
+            raise StudyError(
+                f"{folder} was begun with {name} {known} and cannot go on with {asked}. "
+                f"Leave out {name}, or start another run without --resume."
+            )
 
 
 def calibrated(study: StudyRecord, training: TrainingSettings) -> TrainingSettings:
@@ -246,7 +286,7 @@ def unfinished_run(study_folder: Path) -> Path:
         StudyError: there is none, or several.
     """
     folder = study_folder / "runs"
-    found = [path.parent for path in sorted(folder.glob("*/run.json")) if run_state(path.parent) == "begun"]
+    found = [path for path in sorted(folder.glob("*")) if run_state(path) == "begun" or is_choosing(path)]
     if not found:
         raise StudyError(f"{folder} holds no run to go on with. Leave out --resume to start one, or name one with --out RUN.")
     if len(found) > 1:

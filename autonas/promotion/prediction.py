@@ -1,0 +1,136 @@
+"""A promotion's prediction: made from its study before the run, written into the run's folder, and checked when it has ended.
+
+How it is reckoned is in policy/prediction.py. `prediction.json` holds it; `evaluation.json` gets a `prediction_check`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autonas import cost
+from autonas.arch import ArchSpec
+from autonas.policy.extrapolation import Curve
+from autonas.policy.prediction import (
+    Checked,
+    Ending,
+    Predicted,
+    ReplicaEnd,
+    check,
+    predict_collapse,
+    predict_loss,
+    prediction_text,
+)
+from autonas.policy.replica import FullRun, Replica, block_params
+from autonas.promotion.replicas import Choice
+from autonas.reporting.finals import finals, seed_noise
+from autonas.run_folder import write_json
+from autonas.trial import Outcome, Score, StudyRecord, TrialRecord, from_json, to_json
+
+RECORD = "prediction.json"
+
+
+def predict_run(
+    study: StudyRecord, trial: int, full: FullRun, *, replica: Replica | None = None, choice: Choice | None = None
+) -> dict[str, Predicted]:
+    """The scores that the full run of this trial of the study's front will end with; `choice` is what its replicas said."""
+    own = [each for each in study.trials if each.rungs and trial in (each.number, each.repeat_of) and each.state != "failed"]
+    curves = [_curve([each]) for each in study.trials if each.rungs and each.spec is not None and each.repeat_of is None]
+    ended = None if replica is None or choice is None else replica_end(replica, choice)
+    run = _ending(full)
+    noise = seed_noise(finals(study)).deviation
+    found = {"val_loss": predict_loss(curves, _curve(own), run, noise=noise, seeds=len(own), replica=ended)}
+    last = own[0].rungs[-1]
+    collapse = last.scores.get("collapse_rate")
+    if collapse is not None:
+        found["collapse_rate"] = predict_collapse(collapse, last.tokens, run, ended)
+    return found
+
+
+def replica_end(replica: Replica, choice: Choice) -> ReplicaEnd | None:
+    """How the replica ended with the values that the run has; None where none did."""
+    same = [outcome for arm, outcome in choice.outcomes if dict(arm.changes) == dict(choice.values) and outcome.ok]
+    if not same:
+        return None
+    rates = [outcome.scores["collapse_rate"] for outcome in same if "collapse_rate" in outcome.scores]
+    return ReplicaEnd(
+        ending=_ending(replica.run),
+        loss=math.fsum(outcome.scores["val_loss"].value for outcome in same) / len(same),
+        seeds=len(same),
+        collapse_rate=_mean(rates) if rates else None,
+    )
+
+
+def _mean(rates: list[Score]) -> Score:
+    """A typical one of these: its interval is not narrower for there being several."""
+    value, low, high = (math.fsum(getattr(rate, end) for rate in rates) / len(rates) for end in ("value", "low", "high"))
+    return Score(value=value, low=min(low, value), high=max(high, value), unit=rates[0].unit, n=rates[0].n)
+
+
+def _curve(runs: list[TrialRecord]) -> Curve:
+    """Of an architecture, whose losses are means over those of its trainings that reached a rung."""
+    longest = max(runs, key=lambda run: len(run.rungs))
+    spec: ArchSpec | None = longest.spec
+    assert spec is not None
+    return Curve(
+        tokens=tuple(outcome.tokens for outcome in longest.rungs),
+        losses=tuple(_loss([run.rungs[rung] for run in runs if len(run.rungs) > rung]) for rung in range(len(longest.rungs))),
+        block_params=block_params(spec),
+    )
+
+
+def _loss(outcomes: list[Outcome]) -> float:
+    return math.fsum(outcome.scores["val_loss"].value for outcome in outcomes) / len(outcomes)
+
+
+def _ending(run: FullRun) -> Ending:
+    return Ending(
+        tokens=run.tokens,
+        unique_tokens=run.num_windows * run.spec.context_length,
+        params=cost.count_params(run.spec),
+        block_params=block_params(run.spec),
+    )
+
+
+def predictions_text(predicted: Mapping[str, Predicted]) -> str:
+    """All of them, in a sentence."""
+    return "It is predicted to end with " + " and ".join(f"{name} {prediction_text(p)}" for name, p in predicted.items()) + "."
+
+
+def write_prediction(folder: Path, predicted: Mapping[str, Predicted]) -> None:
+    """Keep the prediction beside its run. Raises ResourceError."""
+    write_json(folder / RECORD, {**to_json(predicted), "text": predictions_text(predicted)})
+
+
+def check_prediction(folder: Path) -> list[str]:
+    """Put the prediction's check into the evaluation of the run in `folder`; returns it in words, nothing where none was made.
+
+    Raises:
+        ResourceError: the evaluation cannot be written.
+    """
+    try:
+        written = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        predicted = {name: from_json(Predicted, value) for name, value in written.items() if name != "text"}
+        evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        scores = {name: from_json(Score, value) for name, value in evaluation["scores"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # no promotion's, or one of an earlier version
+    checked = check(predicted, scores)
+    write_json(folder / "evaluation.json", {**evaluation, "prediction_check": _record(checked)})
+    return [f"prediction of {name}: {each.text}" for name, each in checked.items()]
+
+
+def _record(checked: Mapping[str, Checked]) -> dict[str, Any]:
+    return {
+        name: {
+            "predicted": each.predicted.value,
+            "measured": each.measured,
+            "intervals": to_json(each.predicted.intervals),
+            "within": each.within,
+            "text": each.text,
+        }
+        for name, each in checked.items()
+    }
