@@ -379,7 +379,8 @@ def test_half_of_the_drawn_architectures_are_nearly_equally_large() -> None:
 @pytest.mark.parametrize("name", BENCHES)
 def test_every_option_reaches_its_bench(name: str) -> None:
     measure = importlib.import_module(f"autonas.bench.{name}").measure
-    assert set(_TAKES[name].values()) <= set(inspect.signature(measure).parameters)
+    read_before = {"out"} if name == "search" else set()  # where the study is that is replayed
+    assert set(_TAKES[name].values()) - read_before <= set(inspect.signature(measure).parameters)
 
 
 @pytest.mark.parametrize(
