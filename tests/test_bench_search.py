@@ -187,12 +187,14 @@ class Script:
     def __init__(self, rows: Sequence[int]) -> None:
         self.rows = itertools.cycle(rows)
         self.told: list[tuple[int, bool]] = []
+        self.drawn: list[int] = []
 
     def ask(self) -> tuple[Any, Mapping[str, Any]]:
         return None, {"(row)": next(self.rows)}
 
-    def tell(self, token: Any, row: int, scores: Sequence[float] | None) -> None:
+    def tell(self, token: Any, row: int, scores: Sequence[float] | None, *, drawn: bool = False) -> None:
         self.told.append((row, scores is not None))
+        self.drawn += [row] if drawn else []
 
     def goes_on(self, token: Any, step: int, scores: Sequence[float]) -> bool:
         raise AssertionError
@@ -204,6 +206,7 @@ def test_duplicates_cost_nothing_and_after_many_a_new_row_is_drawn(table: Table)
     assert trace.tried[:2] == (5, 6) and len(set(trace.tried)) == len(trace.tried)
     new = len(trace.tried) - 2
     assert trace.duplicates == new * (Script.patience + 1) and trace.proposals == 2 + trace.duplicates
+    assert peer.drawn == list(trace.tried[2:])
     assert trace.ended_spent == pytest.approx(table.spent[list(trace.tried), -1].sum())
     assert peer.told[:4] == [(5, True), (6, True), (5, True), (6, True)]  # what is known is told again
 

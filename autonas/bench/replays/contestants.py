@@ -187,7 +187,7 @@ class _Listed:
     def ask(self) -> tuple[None, Params]:
         return None, {ROW: next(self._rows)}
 
-    def tell(self, token: Any, row: int, scores: Sequence[float] | None) -> None:
+    def tell(self, token: Any, row: int, scores: Sequence[float] | None, *, drawn: bool = False) -> None:
         pass
 
     def goes_on(self, token: Any, step: int, scores: Sequence[float]) -> bool:

@@ -26,8 +26,8 @@ class Peer(Protocol):
         """What to try next. Params may name a row outright."""
         ...
 
-    def tell(self, token: Any, row: int, scores: Sequence[float] | None) -> None:
-        """How the row that was tried has ended; None: it failed."""
+    def tell(self, token: Any, row: int, scores: Sequence[float] | None, *, drawn: bool = False) -> None:
+        """How the row that was tried has ended; None: it failed. `drawn`: it has nothing to do with what was proposed."""
         ...
 
     def goes_on(self, token: Any, step: int, scores: Sequence[float]) -> bool:
@@ -60,12 +60,12 @@ def drive(problem: TableProblem, peer: Peer, *, seed: int, workers: int, limit: 
     proposals = _Proposals(problem, peer, rng)
     last = len(table.steps) - 1
     first = 0 if peer.watches else last
-    tokens: dict[int, Any] = {}
+    tokens: dict[int, tuple[Any, bool]] = {}
     while True:
         while simulation.idle and len(proposals.tried) < len(table):
-            token, row = proposals.next()
+            token, row, drawn = proposals.next()
             trial = simulation.begun
-            tokens[trial] = token
+            tokens[trial] = token, drawn
             simulation.begin(row)
             simulation.start(trial, row, first)
         if not simulation.running:
@@ -74,8 +74,9 @@ def drive(problem: TableProblem, peer: Peer, *, seed: int, workers: int, limit: 
         scores = None if ended.failed else comparable(table, ended.row, ended.step)
         if scores is None or ended.step == last:
             proposals.known[ended.row] = scores
-            peer.tell(tokens.pop(ended.trial), ended.row, scores)
-        elif peer.goes_on(tokens[ended.trial], ended.step, scores):
+            token, drawn = tokens.pop(ended.trial)
+            peer.tell(token, ended.row, scores, drawn=drawn)
+        elif peer.goes_on(tokens[ended.trial][0], ended.step, scores):
             simulation.start(ended.trial, ended.row, ended.step + 1, after=ended.step)
         else:
             del tokens[ended.trial]
@@ -94,20 +95,20 @@ class _Proposals:
         self.known: dict[int, tuple[float, ...] | None] = {}  # how rows have ended
         self.asked = self.duplicates = 0
 
-    def next(self) -> tuple[Any, int]:
-        row = -1
-        for attempt in range(self._peer.patience + 1):
+    def next(self) -> tuple[Any, int, bool]:
+        """A token, the row that is tried for it, and whether that was drawn at random in place of what was proposed."""
+        for _ in range(self._peer.patience + 1):
             token, params = self._peer.ask()
             self.asked += 1
             row = self._problem.row(params) if ROW in params else self._problem.nearest(params, self.tried)
             if row not in self.tried:
-                break
+                self.tried.add(row)
+                return token, row, False
             self.duplicates += 1
-            if attempt == self._peer.patience:
-                left = [row for row in range(len(self._problem.table)) if row not in self.tried]
-                row = left[int(self._rng.integers(len(left)))]
-                break
             # Of one that is still being trained nothing is known yet: the proposal comes to nothing.
             self._peer.tell(token, row, self.known.get(row))
+        token, _ = self._peer.ask()
+        left = [row for row in range(len(self._problem.table)) if row not in self.tried]
+        row = left[int(self._rng.integers(len(left)))]
         self.tried.add(row)
-        return token, row
+        return token, row, True

@@ -57,8 +57,8 @@ class OptunaPeer:
         trial = self._study.ask()
         return trial, suggest(trial, self._table)
 
-    def tell(self, token: optuna.Trial, row: int, scores: Sequence[float] | None) -> None:
-        if not self._told_of_rows and scores is not None:
+    def tell(self, token: optuna.Trial, row: int, scores: Sequence[float] | None, *, drawn: bool = False) -> None:
+        if scores is not None and not (drawn or self._told_of_rows):
             self._study.tell(token, list(scores))
             return
         notes = dict(self._study.get_trials(deepcopy=False)[token.number].system_attrs)  # a generation, for one

@@ -58,7 +58,7 @@ class Moasha:
         self._drawn += 1
         return trial, {ROW: int(config[ROW])}
 
-    def tell(self, token: Any, row: int, scores: Sequence[float] | None) -> None:
+    def tell(self, token: Any, row: int, scores: Sequence[float] | None, *, drawn: bool = False) -> None:
         """A trial that has failed, or was not begun since its row had been, leaves no result."""
         if token.trial_id in self._scheduler.trial_info:
             if scores is not None:
@@ -115,9 +115,10 @@ class RayOptunaSearch:
         assert params is not None
         return name, params
 
-    def tell(self, token: Any, row: int, scores: Sequence[float] | None) -> None:
-        result = None if scores is None else dict(zip(self._names, scores, strict=True))
-        self._searcher.on_trial_complete(token, result=result, error=scores is None)
+    def tell(self, token: Any, row: int, scores: Sequence[float] | None, *, drawn: bool = False) -> None:
+        """It knows no params but its own: a row that was drawn in their place has come to nothing."""
+        result = None if scores is None or drawn else dict(zip(self._names, scores, strict=True))
+        self._searcher.on_trial_complete(token, result=result, error=result is None)
 
     def goes_on(self, token: Any, step: int, scores: Sequence[float]) -> bool:
         raise AssertionError("OptunaSearch trains every trial to its end")
