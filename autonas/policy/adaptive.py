@@ -175,7 +175,7 @@ class Adaptive:
         if not len(hopeful):
             return []
         taken = _joined(done, coming)
-        low, high = self._box(taken, hopeful)
+        low, high = self._box(view, taken, hopeful)
         shift = self._candidates.rng("points", view.num_begun).random(len(low))
         points, free, share = open_points(low, high, taken, hopeful, shift)
         chances = dominating(hopeful, points)
@@ -199,8 +199,11 @@ class Adaptive:
             jobs += [Choice(params=p, notes={GAIN: float(g)}) for p, g in zip(pool.params, new_gains, strict=True)]
         return [jobs[place] for place in chosen]
 
-    def _box(self, taken: Scores, hopeful: Scores) -> tuple[Array, Array]:
-        """Where gains count (m,), (m,): from beyond the best that can be hoped for to beyond the ends of the expected front."""
+    def _box(self, view: View, taken: Scores, hopeful: Scores) -> tuple[Array, Array]:
+        """Where gains count (m,), (m,): from beyond the best that can be hoped for to beyond the ends of the expected front.
+
+        Where no score is negative none will be: what is uncertain about a small rate must not be hoped for below 0.
+        """
         everything = _joined(taken, hopeful)
         hoped = everything.mean - 3.0 * everything.deviation
         ends = everything.mean
@@ -208,6 +211,8 @@ class Adaptive:
         high = ends.max(axis=0)
         high = high + np.maximum(_MARGIN * (high - ends.min(axis=0)), 1e-9 * np.maximum(1.0, np.abs(high)))
         for column, objective in enumerate(self._problem.objectives):
+            if not objective.logarithmic and not (view.values[:, :, column] < 0).any():
+                low[column] = max(low[column], 0.0)
             limit = self._problem.limits.get(objective.name)
             if limit is not None:
                 high[column] = min(high[column], scaled(objective, limit))

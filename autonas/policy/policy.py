@@ -174,25 +174,25 @@ class Policy:
         return Propose(params=choice.params, sampler_state=choice.notes or {})
 
     def _tokens_left(self, running: frozenset[int], *, more: bool) -> float:
-        """Tokens beyond the first rung that may be spent now; while trials are still to begin, a part is kept for them.
+        """Tokens that trials may go on with now; while trials are still to begin, a part is kept for them.
 
         Tokens of an architecture that costs twice the usual count twice, so that a study takes the time that was planned.
         """
         view, settings = self._view, self._settings
-        after = np.array([0, *(tokens - self.rungs[0] for tokens in self.rungs)])
         reached = view.reached.copy()
         reached[[view.row(number) for number in running if view.has(number)]] += 1
-        spent = float(after[reached] @ view.efforts) / self._adaptive.usual_effort
         if settings.tokens is not None:
-            return settings.tokens - spent - self.rungs[0] * len(view)
-        total, count = 0.0, settings.trials
-        for before, rung in itertools.pairwise(self.rungs):
-            count = num_survivors(count, settings.reduction_factor, settings.min_survivors)
-            total += count * (rung - before)
-        if more:
+            total, counted = float(settings.tokens), 0
+            kept = float(self.rungs[0] * (settings.trials - view.num_begun)) if more else 0.0
+        else:  # beyond the first rung, which every trial is trained to
+            total, counted, count = 0.0, self.rungs[0], settings.trials
+            for before, rung in itertools.pairwise(self.rungs):
+                count = num_survivors(count, settings.reduction_factor, settings.min_survivors)
+                total += count * (rung - before)
             known = float((view.reached > 0).sum()) / settings.trials
-            total *= max(0.0, (known - _KEPT) / (1.0 - _KEPT))
-        return total - spent
+            kept = total * min(1.0, (1.0 - known) / (1.0 - _KEPT)) if more else 0.0
+        after = np.array([0, *(tokens - counted for tokens in self.rungs)])
+        return total - kept - float(after[reached] @ view.efforts) / self._adaptive.usual_effort
 
     def _advance(self, study: StudyRecord, running: frozenset[int], *, more_to_come: bool) -> Step | None:
         """Higher rungs first: what is nearest to its end frees its checkpoint soonest and informs the sampler most."""

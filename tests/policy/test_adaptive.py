@@ -117,8 +117,7 @@ def test_rungs_by_gain_come_near_halving_even_where_early_ranks_mislead() -> Non
     study = Study(dataclasses.replace(halving, scheduler="gain", tokens=peer.tokens))
     study.play()
     assert study.tokens <= 1.02 * peer.tokens
-    # Depth costs so much at the first rungs here that changes learnt from shallow models mislead (docs/decisions.md).
-    assert volume(study.finished) > 0.8 * volume(peer.finished)
+    assert volume(study.finished) > 0.95 * volume(peer.finished)
 
 
 def test_every_tenth_trial_is_a_random_control_and_says_so() -> None:
@@ -152,7 +151,7 @@ def test_limits_shrink_the_front_that_is_looked_for() -> None:
     bound.play()
     within = [[spec for spec in study.finished if cost.count_params(spec) <= most] for study in (free, bound)]
     assert len(within[1]) > 1.2 * len(within[0])
-    assert min(loss_of(s, 0, 1) for s in within[1]) <= min(loss_of(s, 0, 1) for s in within[0]) + 0.15
+    assert min(loss_of(s, 0, 1) for s in within[1]) <= min(loss_of(s, 0, 1) for s in within[0]) + 0.10
 
 
 def test_a_trial_is_stopped_early_only_when_a_finished_one_is_better_in_everything() -> None:
