@@ -30,6 +30,7 @@ GAIN = "expected_gain"  # a note: of hypervolume, as a share of the box, when th
 _NUM_FIRST = 5  # trials spread over the sizes before anything is predicted
 _CONTROL_EVERY = 10
 _MOST_INDEXED = 48  # candidates, by gain per cost, whose indices are worked out
+_SCREENED = 4  # of so many points one is enough to find so many times the candidates
 _ELITE = 12  # trials whose neighbours are candidates
 # Up to so many results everything is worked out anew after each; then when there is a sixteenth more to learn from.
 _EACH_ONE, _SHARE = 96, 16
@@ -167,7 +168,7 @@ class Adaptive:
             best = np.concatenate([finished, waiting])[best_of(np.concatenate([done.mean, hopeful.mean]))]
             elite = self._candidates.rng("elite", view.num_begun).permutation(best)[:_ELITE]
             params = [view.trial(int(view.numbers[row])).params for row in elite]
-            pool = self._candidates.pool(view.num_begun, params, view.known)
+            pool = self._candidates.pool(view.num_begun, params, view.known, count=length)
         stages = forecasts.stages
         if pool is not None:
             new, new_forecasts = expectation.of(pool.inputs, pool.before)
@@ -178,21 +179,28 @@ class Adaptive:
         low, high = self._box(view, taken, hopeful)
         shift = self._candidates.rng("points", view.num_begun).random(len(low))
         points, free, share = open_points(low, high, taken, hopeful, shift)
-        chances = dominating(hopeful, points)
-        gains = chances @ free * share
         costs = self._costs(view, expectation, inputs, waiting, pool)
         first = np.zeros(len(hopeful), dtype=np.int64)
         first[: len(waiting)] = view.reached[waiting]
-        rates = gains / np.array([c[k:].sum() for c, k in zip(costs, first, strict=True)])
+        prices = np.where(np.arange(costs.shape[1]) >= first[:, None], costs, 0.0).sum(axis=1)
         most = max(_MOST_INDEXED, 2 * length)
-        places = np.concatenate([_highest(rates[: len(waiting)], most), len(waiting) + _highest(rates[len(waiting) :], most)])
+        # Whoever promises little by a part of the points is left out of what follows.
+        rates = dominating(hopeful, points[::_SCREENED]) @ free[::_SCREENED] / prices
+        places = _best_of_both(rates, len(waiting), _SCREENED * most)
+        gains, chances = np.zeros(len(hopeful)), dominating(hopeful.take(places), points)
+        gains[places] = chances @ free * share
+        rates = np.where(np.isin(np.arange(len(hopeful)), places), gains / prices, -1.0)
+        kept = _best_of_both(rates, len(waiting), most)
+        kept = kept[rates[kept] >= 0]
+        chances = chances[np.searchsorted(places, kept)]
+        places = kept
         worth = np.zeros(len(hopeful))
         for count in np.unique(first[places]):
             at = places[first[places] == count]
             worth[at] = self._indices(hopeful.take(at), stages[at, count:], costs[at, count:], points, free * share)
         if not worth.any():  # nothing is expected of anything: what is cheapest tells more soonest
             worth[places] = 1e-30 / costs[places].sum(axis=1)
-        chosen = _greedy(places, worth, gains, chances, free, share, length)
+        chosen = _greedy(places, worth[places], chances, free, share, length)
         jobs = [Choice(trial=n, reached=int(view.reached[view.row(n)])) for n in may_go_on]
         if pool is not None:
             new_gains = gains[len(waiting) :]
@@ -243,21 +251,28 @@ def _at_a_time(num_outcomes: int) -> int:
     return 1 if num_outcomes < _EACH_ONE else num_outcomes // _SHARE
 
 
-def _greedy(
-    places: NDArray[np.int64], worth: Array, gains: Array, chances: Array, free: Array, share: float, length: int
-) -> list[int]:
-    """The places of highest worth, one after the other; each takes its points from those that follow."""
+def _greedy(places: NDArray[np.int64], worth: Array, chances: Array, free: Array, share: float, length: int) -> list[int]:
+    """The places (k,) of highest `worth` (k,), one after the other; each takes its points from those that follow.
+
+    `chances` (k, s) are theirs to dominate each of the points.
+    """
     chosen: list[int] = []
-    left = list(places)
-    own, begin = chances[places], worth[places] / np.maximum(gains[places], 1e-300)
-    while left and len(chosen) < length:
-        now = begin * (own @ free * share) if chosen else worth[places]
-        now[[i for i, place in enumerate(places) if place in chosen]] = -1.0
+    begin = worth / np.maximum(chances @ free * share, 1e-300)
+    now = worth.copy()
+    while len(chosen) < min(length, len(places)):
         best = int(np.argmax(now))
-        chosen.append(int(places[best]))
-        left.remove(places[best])
-        free = free * (1.0 - own[best])
-    return chosen
+        chosen.append(best)
+        if len(chosen) < length:
+            free = free * (1.0 - chances[best])
+            now = begin * (chances @ free * share)
+            now[chosen] = -1.0
+    return [int(places[best]) for best in chosen]
+
+
+def _best_of_both(rates: Array, num_waiting: int, count: int) -> NDArray[np.int64]:
+    """Places of the highest rates among the trials that wait, and among the candidates after them, rising."""
+    places = np.concatenate([_highest(rates[:num_waiting], count), num_waiting + _highest(rates[num_waiting:], count)])
+    return np.sort(places)
 
 
 def _highest(values: Array, count: int) -> NDArray[np.int64]:

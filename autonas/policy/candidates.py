@@ -144,9 +144,12 @@ class Candidates:
         drawn = self._problem.draw(self.rng("control", number), 20)
         return next((params for params in drawn if self._problem.identity(params) not in known), None)
 
-    def pool(self, number: int, best: Sequence[Params], known: Container[str]) -> Pool | None:
-        """What the trial of this number may be: draws, and neighbours of the `best`; None when nothing is left."""
-        drawn = self._at_random(number)
+    def pool(self, number: int, best: Sequence[Params], known: Container[str], *, count: int = 1) -> Pool | None:
+        """What the next `count` trials, of which this is the first number, may be; None when nothing is left.
+
+        Draws, and neighbours of the `best`.
+        """
+        drawn = self._at_random(number, _KEPT if count < _KEPT else 1)
         rng = self.rng("near", number)
         seen = set(drawn.identities)
         near: dict[str, Params] = {}
@@ -162,9 +165,9 @@ class Candidates:
         pool = drawn.take(rows)
         return pool.joined(self.described(list(near.values()))) if near else pool
 
-    def _at_random(self, number: int) -> Pool:
-        """The draws for the trial of this number and for those before it, each candidate once."""
-        batches = range(max(0, number - _KEPT + 1), number + 1)
+    def _at_random(self, number: int, kept: int) -> Pool:
+        """The draws for the trial of this number and for those before it that are `kept`, each candidate once."""
+        batches = range(max(0, number - kept + 1), number + 1)
         self._drawn = {batch: self._drawn[batch] for batch in batches if batch in self._drawn}
         for batch in batches:
             if batch not in self._drawn:

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 
 _CHUNK, _MOST_CHUNKS = 8192, 12
 ENOUGH_POINTS = 1200  # that somebody may still gain
+_BLOCK = 8192
+_REACH, _PER_DEVIATION = 6, 1024
+_NORMAL = ndtr(np.arange(-_REACH * _PER_DEVIATION, _REACH * _PER_DEVIATION + 1) / _PER_DEVIATION)
 _FAR = 3.0  # standard deviations below the mean beyond which nothing is hoped for
 
 
@@ -46,20 +49,37 @@ def dominating(scores: Scores, points: Array, doubt: Array | float = 0.0) -> Arr
     """
     doubts = np.broadcast_to(np.asarray(doubt, dtype=np.float64), points.shape[1:])
     exact = (scores.deviation == 0).all(axis=0) & (doubts == 0)
-    mask = np.ones((len(scores), len(points)), dtype=bool)
-    for column in np.flatnonzero(exact):
-        mask &= scores.mean[:, column, None] <= points[None, :, column]
-    if exact.all():
-        return mask.astype(np.float64)
-    trials, places = np.nonzero(mask)  # the normal distribution is computed for these alone
-    chance = np.ones(len(trials))
-    for column in np.flatnonzero(~exact):
-        gap = points[places, column] - scores.mean[trials, column]
-        deviation = np.hypot(scores.deviation[trials, column], doubts[column])
-        chance *= np.where(deviation == 0, gap >= 0, ndtr(gap / np.where(deviation == 0, 1.0, deviation)))
-    result = np.zeros(mask.shape)
-    result[trials, places] = chance
+    result = np.ones((len(scores), len(points)))
+    deviations = np.hypot(scores.deviation, doubts)
+    scale = np.where(deviations == 0, 1.0, deviations)
+    columns = np.ascontiguousarray(points.T)
+    step = max(1, _BLOCK // max(1, len(points)))
+    for begin in range(0, len(scores), step):  # blocks that stay in the cache
+        rows = slice(begin, begin + step)
+        block = result[rows]
+        for column, is_exact in enumerate(exact):
+            mean = scores.mean[rows, column, None]
+            if is_exact:
+                block *= mean <= columns[column]
+                continue
+            gap = columns[column] - mean
+            sure = deviations[rows, column] == 0
+            chance = _normal(gap / scale[rows, column, None])
+            if sure.any():
+                chance[sure] = gap[sure] >= 0
+            block *= chance
     return result
+
+
+def _normal(z: Array) -> Array:
+    """The normal distribution function from a table, exact to 2e-4: it is asked for a million times in a decision.
+
+    `z` is overwritten.
+    """
+    cells = np.multiply(z, _PER_DEVIATION, out=z)
+    cells += _REACH * _PER_DEVIATION + 0.5
+    np.clip(cells, 0, len(_NORMAL) - 1, out=cells)
+    return _NORMAL.take(cells.astype(np.int32))
 
 
 def open_points(low: Array, high: Array, taken: Scores, hopeful: Scores, shift: Array) -> tuple[Array, Array, float]:

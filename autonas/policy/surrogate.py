@@ -29,6 +29,7 @@ _CONSTANT = 4.0  # variance of the unknown mean
 _JITTER = 1e-8
 _ROOT5 = math.sqrt(5.0)
 _STEPS = 40
+_MOST_SEARCHED = 128  # targets that hyperparameters are found from: what more of them would change is small
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,10 @@ def fit(inputs: Inputs, targets: Array, noise: Array | float = 0.0, *, search: b
     centred = targets - offset
     known = np.broadcast_to(np.asarray(noise, dtype=np.float64), centred.shape)
     parts = _parts(inputs, inputs)
-    hyper = _search(parts, centred, known, least) if search else _PRIOR_MEAN
+    hyper = _PRIOR_MEAN
+    if search:
+        some = np.linspace(0, len(targets) - 1, min(len(targets), _MOST_SEARCHED)).astype(np.int64)
+        hyper = _search(parts.among(some), centred[some], known[some], least)
     factor = _factor(hyper, parts, known)
     return Surrogate(inputs, hyper, factor, cho_solve((factor, True), centred, check_finite=False), offset)
 
@@ -117,6 +121,11 @@ class _Parts:
     products: Array
     size_distances: Array
     distances: Array
+
+    def among(self, rows: NDArray[np.int64]) -> _Parts:
+        """Of some of the architectures (k,) with each other."""
+        at = np.ix_(rows, rows)
+        return _Parts(self.size_products[at], self.products[at], self.size_distances[at], self.distances[at])
 
 
 def _parts(first: Inputs, second: Inputs) -> _Parts:
