@@ -246,6 +246,7 @@ def _add_bench(command: Command) -> None:
     bench.add_argument("--hide-cheap", action="store_true", default=None, help="search: nothing is known of untried candidates")
     bench.add_argument("--cache", metavar="DIR", help="search: where replays of peers are kept")
     bench.add_argument("--jobs", type=_count, metavar="N", help="search: processes that replay side by side (default: 1)")
+    bench.add_argument("--plot", metavar="FILE", help="search: draw the curves to this .svg, .png or .pdf")
     _engine_options(bench)
 
 

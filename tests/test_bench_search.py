@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import math
@@ -19,6 +20,7 @@ from autonas import pareto
 from autonas.bench import Row, run_bench
 from autonas.bench.replays import contestants, seeds
 from autonas.bench.replays.clairvoyant import clairvoyant
+from autonas.bench.replays.contest import Runs
 from autonas.bench.replays.contestants import Arena, contestant, policy_settings, spread_over_sizes
 from autonas.bench.replays.loops import drive
 from autonas.bench.replays.replay import Replay, replay
@@ -382,6 +384,39 @@ def test_what_was_not_reached_is_said_and_counted(tmp_path: Path) -> None:
     assert row["ours"] is None and "more than " in row["note"] and "4 of 4 had not got there" in row["note"]
     ratio = rows["trainings to 99% of the hypervolume", "nsgaii"]
     assert "at least so, since 4 of its replays had not got there" in ratio["note"] and 5 <= ratio["peer"] <= 10
+
+
+def test_who_has_nothing_left_to_try_never_gets_there(tmp_path: Path) -> None:
+    trace = Trace(
+        shares=(0.4,),
+        begun=(5,),
+        spent=(3.0,),
+        elapsed=(3.0,),
+        tried=(),
+        finished=(),
+        ended_begun=9,
+        ended_spent=7.0,
+        exhausted=True,
+    )
+    runs = Runs(contestant=contestant("random"), limit=9, traces=[trace, dataclasses.replace(trace, exhausted=False)])
+    assert runs.at_least(0.95, "compute") == [math.inf, 7.0]
+
+
+@pytest.mark.parametrize("name", ["curves.svg", "curves.png"])
+def test_curves_are_drawn(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_table(tmp_path)
+    bench(files, plot=str(tmp_path / name))
+    drawn = (tmp_path / name).read_bytes()
+    assert len(drawn) > 5_000
+    if name.endswith(".svg"):
+        assert all(f">{word}</text>".encode() in drawn for word in ("clairvoyant", "nsgaii", "size"))
+        bench(files, plot=str(tmp_path / "again.svg"))
+        assert (tmp_path / "again.svg").read_bytes() == drawn
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(RequestError, match=r"autonas\[plots\]"):
+        bench(files, samplers=["size"], plot=str(tmp_path / name))
+    with pytest.raises(RequestError, match="must end in"):
+        bench(files, plot="curves.txt")
 
 
 def test_goals_of_the_spec_are_held_against_our_policy_alone(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from autonas.bench import Findings
 from autonas.bench.replays.contest import Contest, Runs, conditions
 from autonas.bench.replays.contestants import Arena, Contestant, NotMeasured, contestant
 from autonas.bench.replays.kept_traces import keep, kept
+from autonas.bench.replays.plot import check, draw
 from autonas.bench.replays.rows import rows
 from autonas.bench.replays.simulation import Limit, Trace
 from autonas.bench.study_table import table_of_study
@@ -48,18 +49,22 @@ def measure(
     hide_cheap: bool = False,
     cache: str | None = None,
     jobs: int = 1,
+    plot: str | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Findings:
     """Replay `samplers`, the first of which is compared with the others, on a table or on a study of the user's.
 
     `trainings` are full trainings' worth; `per_sampler` says seeds and trainings of some samplers, as in "gp=5x64". `cache` is
     a folder in which the traces of peers are kept. `jobs` are processes that replay side by side; the result is the same.
+    `plot` is a file that the curves are drawn to.
 
     Raises:
         RequestError: what was asked cannot be done as asked.
     """
     if not samplers or len(set(samplers)) < len(samplers):
         raise RequestError("--samplers: name each searcher once, separated by commas, such as autonas,tpe,random")
+    if plot is not None:
+        check(plot)
     replayed = _table(table, table_spec, study)
     contestants, missing = _present(samplers)
     settings = settings_by_sampler(per_sampler, samplers, seeds, trainings, len(replayed))
@@ -90,7 +95,11 @@ def measure(
         missing=missing,
         budgets=tuple(budget for budget in budgets if budget <= longest),
     )
-    return Findings(rows=rows(contest), conditions=conditions(contest, workers=workers, hide_cheap=hide_cheap))
+    found = conditions(contest, workers=workers, hide_cheap=hide_cheap)
+    if plot is not None:
+        draw(found, plot)
+        say(f"the curves are in {plot}")
+    return Findings(rows=rows(contest), conditions=found)
 
 
 def _table(table: str | None, table_spec: str | None, study: StudyRecord | None) -> Table:

@@ -43,6 +43,7 @@ _TAKES: dict[str, dict[str, str]] = {
         "hide_cheap": "hide_cheap",
         "cache": "cache",
         "jobs": "jobs",
+        "plot": "plot",
     },
     "studies": {"space": "space", "samplers": "samplers", "seeds": "seeds", "trials": "trials", "out": "out"},
     "table": {

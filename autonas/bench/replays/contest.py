@@ -41,9 +41,10 @@ class Runs:
         return [trace.budget_to(share, regime) for trace in self.traces]
 
     def at_least(self, share: float, regime: Regime) -> list[float]:
-        """Budgets in which one that was not enough is as large as it was."""
+        """Budgets in which one that was not enough is as large as it was; infinite where nothing was left to try."""
         return [
-            trace.ended(regime) if np.isinf(b) else b for trace, b in zip(self.traces, self.budgets(share, regime), strict=True)
+            trace.ended(regime) if np.isinf(b) and not trace.exhausted else b
+            for trace, b in zip(self.traces, self.budgets(share, regime), strict=True)
         ]
 
 

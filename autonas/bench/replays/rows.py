@@ -68,7 +68,9 @@ def _budget_row(contest: Contest, name: str, share: float, regime: Regime, oracl
     if short:
         note += f"; {short} of {len(budgets)} had not got there when they ended"
     if np.isinf(value.value):
-        least = float(np.median(runs.at_least(share, regime)))
+        least = float(over_seeds.median(np.array(runs.at_least(share, regime))))
+        if np.isinf(least):
+            return not_measured(metric, f"never: nothing was left to try; {note}", goal=goal, unit=contest.unit(regime))
         return not_measured(metric, f"more than {least:.4g}: {note}", goal=goal, unit=contest.unit(regime))
     met = None if goal is None else value.value <= goal
     return _estimated(metric, contest.unit(regime), value, peer=oracle.budget_to(share, regime), goal=goal, met=met, note=note)
@@ -105,6 +107,10 @@ def _ratios(contest: Contest, regime: Regime, oracle: Trace) -> list[Row]:
             budgets = theirs.budgets(share, regime)
             # What was not enough stands for what would have been: the ratio is then a lower bound.
             least = theirs.at_least(share, regime)
+            if np.isinf(over_seeds.median(np.array(least))):
+                reason = f"{name} never got there: most of its replays had nothing left to try"
+                found.append(not_measured(metric, reason, peer_name=name, unit=contest.unit(regime)))
+                continue
             value = over_seeds.ratio(ours.budgets(share, regime), least)
             short = int(np.isinf(budgets).sum())
             note = f"{ORACLE}: {oracle.budget_to(share, regime):.4g}; {_seeds(len(budgets))}"
@@ -118,7 +124,7 @@ def _ratios(contest: Contest, regime: Regime, oracle: Trace) -> list[Row]:
                     peer_name=name,
                     ratio=value.value,
                     low=value.low,
-                    high=value.high,
+                    high=_finite(value.high),
                     goal=goal,
                     met=None if goal is None else value.value >= goal,
                     note=note,
@@ -136,6 +142,10 @@ def _gap(contest: Contest, oracle: Trace) -> list[Row]:
             continue
         medians = {name: float(over_seeds.median(np.array(contest.runs[name].at_least(share, regime)))) for name in names}
         best = min(names, key=lambda name: medians[name])
+        if np.isinf(medians[best]):
+            reason = "no peer ever got there: most of their replays had nothing left to try"
+            found.append(not_measured(f"gap to the clairvoyant closed, {_to(share, regime)}", reason))
+            continue
         ours, theirs = _paired(contest, best)
         goal = _GAP_GOAL if share == 0.95 and contest.first == OURS else None
         value = over_seeds.gap_closed(
