@@ -88,15 +88,11 @@ def test_real_searches_take_turns_and_what_has_ended_is_not_repeated(
     space = write_space(tmp_path / "small.yaml", code_corpus, budget={"trials": 4, "repeats": 0})
     command = ["bench", "studies", "--space", str(space), "--samplers", "autonas,random", "--seeds", "2", "--engine", "inline"]
     command += ["--out", str(tmp_path / "trials"), "--json"]
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "autonas.cli", *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    assert killed.stderr is not None
-    for line in killed.stderr:
-        if b"seed 1" in line:  # one round has ended
-            break
-    killed.kill()
-    killed.wait()
+    whole = [sys.executable, "-m", "autonas.cli", *command]
+    with subprocess.Popen(whole, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as killed:
+        assert killed.stderr is not None
+        next(line for line in killed.stderr if b"seed 1" in line)  # one round has ended
+        killed.kill()
     first = (tmp_path / "trials" / "small-autonas-0" / "trace.jsonl").read_text()
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
