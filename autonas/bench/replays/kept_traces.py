@@ -12,7 +12,7 @@ from autonas.errors import RequestError, resource_error
 from autonas.trial import from_json, to_json
 
 # Raised when a peer's loop has changed: traces that were kept before are of another one.
-LOOPS = 1
+LOOPS = 2
 
 
 def _file(cache: Path, arena: Arena, contestant: Contestant, seed: int, limit: Limit) -> Path:

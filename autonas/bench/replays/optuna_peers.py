@@ -33,8 +33,8 @@ FLAGS = {
 }
 # The row that is nearest to a proposal has other params. Each is told of those with which it finds more (docs/decisions.md).
 TOLD_OF_PROPOSALS = ("nsgaii", "nsgaii-16", "gp")
-# An ask of gp takes seconds: so many in a row may name what has been tried.
-_PATIENCE_OF_GP = 5
+# So many asks in a row may name what has been tried: one of gp takes seconds, and one of tpe a tenth of one.
+_PATIENCE = {"gp": 5, "tpe": 15}
 
 
 class OptunaPeer:
@@ -44,7 +44,7 @@ class OptunaPeer:
 
     def __init__(self, table: Table, name: str, seed: int) -> None:
         self._told_of_rows = name not in TOLD_OF_PROPOSALS
-        self.patience = _PATIENCE_OF_GP if name == "gp" else MOST_DUPLICATES
+        self.patience = _PATIENCE.get(name, MOST_DUPLICATES)
         self._table, self._kinds = table, distributions(table.domains)
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
