@@ -27,7 +27,7 @@ from autonas.policy.view import View, scaled
 CONTROL = "control"  # a note of a trial whose params were drawn at random, whatever was known
 GAIN = "expected_gain"  # a note: of hypervolume, as a share of the box, when the trial was proposed
 
-_NUM_FIRST = 5  # trials spread over the sizes before anything is predicted
+_NUM_FIRST = 3  # trials spread over the sizes before anything is predicted
 _CONTROL_EVERY = 10
 _MOST_INDEXED = 48  # candidates, by gain per cost, whose indices are worked out
 _SCREENED = 4  # of so many points one is enough to find so many times the candidates

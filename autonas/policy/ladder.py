@@ -23,6 +23,8 @@ _FEW = 8  # below so many, hyperparameters are the prior's
 _UNSEEN_DEVIATION = 0.4
 # Of the prior's variances, for changes: the trials that go on first are alike, and their changes too.
 _LEAST = 0.25
+# By so much of their spread scores fall with a deviation of size before anything is known: larger models learn better.
+_SLOPE = 0.7
 _BAD = 4.0  # robust deviations above the median, beyond which a score is simply bad
 
 
@@ -83,7 +85,7 @@ def fit_ladder(inputs: Inputs, values: Array) -> Ladder | None:
     unit = max(float(np.std(values[known, 0])), 1e-3 * max(1.0, abs(centre)))
     scaled = (values - centre) / unit
     rows = thinned(known, scaled[known, 0])
-    first = _fitted(inputs.take(rows), scaled[rows, 0])
+    first = fit(inputs.take(rows), scaled[rows, 0], search=len(rows) >= _FEW, slope=_SLOPE)
     changes: list[Surrogate | None] = []
     for rung in range(values.shape[1] - 1):
         both = np.flatnonzero(~np.isnan(scaled[:, rung]) & ~np.isnan(scaled[:, rung + 1]))

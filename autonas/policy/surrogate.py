@@ -55,6 +55,7 @@ class Surrogate:
     factor: Array  # lower Cholesky factor of the covariance of the targets
     weights: Array  # its inverse times the targets
     offset: float
+    slope: float
 
     @property
     def noise_deviation(self) -> float:
@@ -64,18 +65,28 @@ class Surrogate:
     def predict(self, at: Inputs) -> tuple[Array, Array]:
         """Mean and standard deviation (noise not included) at n architectures, each (n,)."""
         across = _covariance(self.hyper, _parts(at, self.inputs))
-        mean = self.offset + across @ self.weights
+        mean = self.offset + across @ self.weights - self.slope * _first_size(at)
         solved = solve_triangular(self.factor, across.T, lower=True, check_finite=False)
         variance = _prior_variance(self.hyper, at) - (solved**2).sum(axis=0)
         return mean, np.sqrt(np.maximum(variance, 1e-12))
 
 
-def fit(inputs: Inputs, targets: Array, noise: Array | float = 0.0, *, search: bool = True, least: float = 0.0) -> Surrogate:
+def fit(
+    inputs: Inputs,
+    targets: Array,
+    noise: Array | float = 0.0,
+    *,
+    search: bool = True,
+    least: float = 0.0,
+    slope: float = 0.0,
+) -> Surrogate:
     """The process for n ≥ 1 targets (n,) with known noise variances, in a unit in which they spread by about 1.
 
+    A priori targets fall by `slope` with each deviation of the first size.
     Without `search` the hyperparameters are the prior's. The variance of each part is at least `least` times the prior's mean:
     targets that are alike where they are known say little of where none is.
     """
+    targets = targets + slope * _first_size(inputs)
     offset = float(np.mean(targets))
     centred = targets - offset
     known = np.broadcast_to(np.asarray(noise, dtype=np.float64), centred.shape)
@@ -85,7 +96,13 @@ def fit(inputs: Inputs, targets: Array, noise: Array | float = 0.0, *, search: b
         some = np.linspace(0, len(targets) - 1, min(len(targets), _MOST_SEARCHED)).astype(np.int64)
         hyper = _search(parts.among(some), centred[some], known[some], least)
     factor = _factor(hyper, parts, known)
-    return Surrogate(inputs, hyper, factor, cho_solve((factor, True), centred, check_finite=False), offset)
+    return Surrogate(inputs, hyper, factor, cho_solve((factor, True), centred, check_finite=False), offset, slope)
+
+
+def _first_size(inputs: Inputs) -> Array | float:
+    """In deviations (n,); 0 where there are no sizes."""
+    columns = inputs.sizes.shape[1]
+    return inputs.sizes[:, 0] * math.sqrt(columns) if columns else 0.0
 
 
 def _search(parts: _Parts, targets: Array, known: Array, least: float) -> Array:
