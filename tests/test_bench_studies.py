@@ -47,6 +47,7 @@ def test_who_needs_half_the_compute_has_as_much_at_half_of_it_as_the_other_at_it
     trials = [(4.0, 1e6), (5.0, 1e5), (4.4, 3e5), (6.0, 1e4)]
     rows = rows_of({"autonas": [grown(*trials, pace=1.0)], "random": [grown(*trials, pace=2.0)]}, PAIR)
     at = {(row.metric.split(":")[0], row.metric.split(" at ")[1]): row.ours for row in rows}
+    assert at["random", "the end of its studies"] == pytest.approx(at["autonas", "4 FLOPs"])
     # The least that a study has spent is 4: autonas has all of its trials by then, and random the first two.
     points = [(0.0, 1.0), (0.5, 0.5)]
     early = pareto.hypervolume(points, (1.1, 1.1)) / 1.1**2
@@ -98,7 +99,7 @@ def test_real_searches_take_turns_and_what_has_ended_is_not_repeated(
     found = json.loads(capsys.readouterr().out)
     assert (tmp_path / "trials" / "small-autonas-0" / "trace.jsonl").read_text() == first
     values = [row["ours"] for row in found["rows"] if row["metric"].startswith("autonas: ")]
-    assert len(values) == 3 and values[-1] > 0
+    assert len(values) == 4 and values[-1] > 0
     other = write_space(tmp_path / "small.yaml", code_corpus, budget={"trials": 5, "repeats": 0})
     assert main([*command[:3], str(other), *command[4:]]) == 2
     assert "another space file or budget" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,7 @@ def _grown(folder: Path, study: StudyRecord) -> Grown:
 
 
 def rows_of(grown: Mapping[str, Sequence[Grown]], objectives: Sequence[Objective]) -> list[Row]:
-    """Volumes of each sampler at equal compute, and the first one's beside each of the others'."""
+    """Volumes of each sampler at equal compute, and at its end; the first one's beside each of the others'."""
     points = {name: [_points(each.study, objectives) for each in found] for name, found in grown.items()}
     everything = np.concatenate([np.array(list(each.values())) for found in points.values() for each in found if each])
     low, high = everything.min(axis=0), everything.max(axis=0)
@@ -172,19 +173,20 @@ def rows_of(grown: Mapping[str, Sequence[Grown]], objectives: Sequence[Objective
     whole = min(each.spent[-1] for found in grown.values() for each in found)
     first, *others = grown
     rows: list[Row] = []
-    for share in _SHARES:
+    for share in (*_SHARES, math.inf):
         budget = share * whole
+        where = f"at {budget:.3g} FLOPs" if share < math.inf else "at the end of its studies"
         volumes = {name: [volume(name, seed, budget) for seed in range(len(found))] for name, found in grown.items()}
         for name, own in volumes.items():
             value = over_seeds.estimate(own)
             rows.append(
                 Row(
-                    metric=f"{name}: hypervolume at {budget:.3g} FLOPs",
+                    metric=f"{name}: hypervolume {where}",
                     unit="of the box",
                     ours=value.value,
                     low=value.low,
                     high=value.high,
-                    note=f"{len(own)} seeds: " + ", ".join(f"{v:.3f}" for v in own),
+                    note=f"{len(own)} seeds: " + ", ".join(f"{v:.3f}" for v in own) + _ends(grown[name], share),
                 )
             )
         for name in others:
@@ -192,7 +194,7 @@ def rows_of(grown: Mapping[str, Sequence[Grown]], objectives: Sequence[Objective
             value = over_seeds.estimate(differences)
             rows.append(
                 Row(
-                    metric=f"{first} above {name}: hypervolume at {budget:.3g} FLOPs",
+                    metric=f"{first} above {name}: hypervolume {where}",
                     unit="of the box",
                     ours=value.value,
                     low=value.low,
@@ -201,6 +203,11 @@ def rows_of(grown: Mapping[str, Sequence[Grown]], objectives: Sequence[Objective
                 )
             )
     return rows
+
+
+def _ends(found: Sequence[Grown], share: float) -> str:
+    """What the studies had spent where each is taken at its own end."""
+    return "" if share < math.inf else "; FLOPs spent: " + ", ".join(f"{each.spent[-1]:.3g}" for each in found)
 
 
 def _points(study: StudyRecord, objectives: Sequence[Objective]) -> dict[int, Array]:
