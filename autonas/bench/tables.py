@@ -171,7 +171,9 @@ class TableProblem:
         self._identities = [str(row) for row in range(len(table))]
         self._arithmetic = [column for column, objective in enumerate(table.objectives) if objective.known == "arithmetic"]
         self._places = _Places(table)
-        self._features = np.concatenate([table.sizes, Encoding(table.domains).encode(table.rows), *_of_lists(table)], axis=1)
+        listed = {name for dimensions in table.lists.values() for name in dimensions}
+        domains = {name: domain for name, domain in table.domains.items() if name not in listed}
+        self._features = np.concatenate([table.sizes, Encoding(domains).encode(table.rows), *_of_lists(table)], axis=1)
 
     def draw(self, rng: np.random.Generator, count: int) -> list[Params]:
         picks = rng.choice(len(self.table), size=min(count, len(self.table)), replace=False)
@@ -290,7 +292,10 @@ def _share(domain: Domain, value: Any) -> float:
 
 
 def _of_lists(table: Table) -> list[Array]:
-    """Of each list of numbers the mean and the sum over the positions that a row has, (n, 2)."""
+    """Of each list of numbers the mean and the sum over the positions that a row has, (n, 2).
+
+    These are all that a surrogate learns of lists: dozens of positions, each of little weight, drown what matters.
+    """
     found = []
     for dimensions in table.lists.values():
         held = [[row[name] for name in dimensions if is_number(row.get(name))] for row in table.rows]
