@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
 from pathlib import Path
@@ -436,6 +437,19 @@ def test_the_table_of_our_own_decoders_is_read() -> None:
     read = read_table(folder / "decoders.csv", folder / "decoders.yaml")
     assert len(read) >= 100 and read.whole.all() and len(read.rungs) > 1 and read.cost_unit == "s"
     assert [o.name for o in read.objectives] == ["val_loss", "params", "latency", "collapse_rate"]
+
+
+def test_sentinels_are_of_our_own_table() -> None:
+    with (ROOT / "benchmarks" / "sentinels.csv").open() as file:
+        sentinels = list(csv.DictReader(file))
+    with (ROOT / "benchmarks" / "decoders.csv").open() as file:
+        rows = {row["trial"]: row for row in csv.DictReader(file) if row["seed"] == "0"}
+    assert len(sentinels) >= 12
+    for sentinel in sentinels:
+        row = rows[sentinel["trial"]]
+        assert float(sentinel["val_loss"]) == pytest.approx(float(row["val_loss"]), rel=1e-4)
+        assert int(sentinel["long_tokens"]) == 10 * int(sentinel["tokens"])
+        assert float(sentinel["long_val_loss"]) < float(sentinel["val_loss"])
 
 
 def test_every_spec_that_ships_is_tested_here() -> None:
