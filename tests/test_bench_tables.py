@@ -455,7 +455,7 @@ def test_sentinels_are_of_our_own_table() -> None:
 def test_every_spec_that_ships_is_tested_here() -> None:
     searched = "studies"  # a space, for real searches
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.yaml")} == {*SHARED, "decoders", searched}
-    assert load_recipe(ROOT / "benchmarks" / f"{searched}.yaml").search.trials >= 32
+    assert load_recipe(str(ROOT / "benchmarks" / f"{searched}.yaml")).search.trials >= 32
 
 
 def test_a_table_is_named_by_everything_that_a_replay_depends_on(table: Table) -> None:
