@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autonas import pareto
 from autonas.policy.ladder import Fitted, fit_scores, with_size
 from autonas.policy.prior import Prior
 from autonas.policy.problem import Array, Params, Problem
@@ -20,6 +21,7 @@ from autonas.policy.view import scaled
 _SPREAD = 600  # draws among which the first are chosen, and which say what a unit of each feature is
 # Candidates drawn anew for every trial, and for how many trials they are kept: drawing them takes longer than judging them.
 _DRAWN, _KEPT = 400, 3
+_REFERENCE = 1.1  # of the first candidates' box
 _NEIGHBOURS = 8  # of each of the best trials
 
 
@@ -112,7 +114,7 @@ class Candidates:
         )
 
     def first(self, known: Container[str]) -> Params | None:
-        """What to begin with, while nothing can be predicted: what was asked for, then what is spread out over the sizes."""
+        """What to begin with, while nothing can be predicted: what was asked for, then the front that sizes let expect."""
         for params in self._prior.starts:
             if self._problem.identity(params) not in known:
                 return params
@@ -121,11 +123,27 @@ class Candidates:
             return None
         for place in range(len(pool)):
             if place == len(self._order):
-                points = pool.inputs.sizes if self._problem.num_sizes else pool.inputs.features
-                self._order.append(_farthest(points, self._order))
+                self._order.append(self._next_of(pool))
             if pool.identities[self._order[place]] not in known:
                 return pool.params[self._order[place]]
         return None
+
+    def _next_of(self, pool: Pool) -> int:
+        """What adds most hypervolume to those before it if larger models are better, in what is known of all of them.
+
+        Where that is nothing, what is farthest from those before it.
+        """
+        known = ~np.isnan(pool.before).any(axis=0)
+        if not self._problem.num_sizes or not known.any():
+            return _farthest(pool.inputs.sizes if self._problem.num_sizes else pool.inputs.features, self._order)
+        points = pareto.normalised(np.concatenate([-pool.inputs.sizes[:, :1], pool.before[:, known]], axis=1))
+        reference = np.full(points.shape[1], _REFERENCE)
+        left = [int(place) for place in best_of(points) if place not in self._order]
+        if not left:
+            return _farthest(points, self._order)
+        own = [points[place] for place in self._order]
+        gains = [pareto.hypervolume([*own, points[place]], reference) for place in left]
+        return left[int(np.argmax(gains))]
 
     @functools.cached_property
     def usual_effort(self) -> float:

@@ -111,13 +111,17 @@ def test_it_finds_a_better_front_than_its_peers_with_as_many_trainings(sampler: 
 
 
 def test_rungs_by_gain_come_near_halving_even_where_early_ranks_mislead() -> None:
-    halving = SearchSettings(trials=27, rungs=(100, 300, 900), min_survivors=3, repeats=0, scheduler="pareto")
-    peer = Study(halving)
-    peer.play()
-    study = Study(dataclasses.replace(halving, scheduler="gain", tokens=peer.tokens))
-    study.play()
-    assert study.tokens <= 1.02 * peer.tokens
-    assert volume(study.finished) > 0.95 * volume(peer.finished)
+    ours, theirs = [], []
+    for seed in range(2):
+        halving = SearchSettings(trials=27, rungs=(100, 300, 900), min_survivors=3, repeats=0, scheduler="pareto", seed=seed)
+        peer = Study(halving)
+        peer.play()
+        study = Study(dataclasses.replace(halving, scheduler="gain", tokens=peer.tokens))
+        study.play()
+        assert study.tokens <= 1.02 * peer.tokens
+        ours.append(volume(study.finished))
+        theirs.append(volume(peer.finished))
+    assert sum(ours) > 0.93 * sum(theirs)
 
 
 def test_every_tenth_trial_is_a_random_control_and_says_so() -> None:
