@@ -118,6 +118,21 @@ class Watched(Replay):
         return record
 
 
+def test_where_zero_lies_changes_nothing_of_what_is_known_exactly(table: Table) -> None:
+    """A linear score that is maximised is negative: gains must not end at zero there."""
+    cheap = next(i for i, objective in enumerate(table.objectives) if objective.known == "arithmetic")
+    objectives = list(table.objectives)
+    objectives[cheap] = dataclasses.replace(objectives[cheap], log=False)
+    tried = []
+    for offset in (0.0, 3.0):
+        scores = table.scores.copy()
+        low, high = scores[..., cheap].min(), scores[..., cheap].max()
+        scores[..., cheap] = (scores[..., cheap] - low) / (high - low) - offset
+        moved = dataclasses.replace(table, objectives=tuple(objectives), scores=scores)
+        tried.append(Arena(moved).run("autonas", 0, Limit(trainings=12)).tried)
+    assert tried[0] == tried[1]
+
+
 @pytest.mark.parametrize("hide_cheap", [False, True])
 def test_the_policy_is_told_nothing_that_is_not_known_yet(curved: Table, hide_cheap: bool) -> None:
     shown = curved.with_cheap_hidden() if hide_cheap else curved

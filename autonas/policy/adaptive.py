@@ -219,7 +219,8 @@ class Adaptive:
         high = ends.max(axis=0)
         high = high + np.maximum(_MARGIN * (high - ends.min(axis=0)), 1e-9 * np.maximum(1.0, np.abs(high)))
         for column, objective in enumerate(self._problem.objectives):
-            if not objective.logarithmic and not (view.values[:, :, column] < 0).any():
+            known = view.before[:, column] if objective.before_training else view.values[:, :, column]
+            if not objective.logarithmic and not (known < 0).any():
                 low[column] = max(low[column], 0.0)
             limit = self._problem.limits.get(objective.name)
             if limit is not None:
