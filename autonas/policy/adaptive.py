@@ -184,28 +184,23 @@ class Adaptive:
         first[: len(waiting)] = view.reached[waiting]
         prices = np.where(np.arange(costs.shape[1]) >= first[:, None], costs, 0.0).sum(axis=1)
         most = max(_MOST_INDEXED, 2 * length)
-        # Whoever promises little by a part of the points is left out of what follows.
-        rates = dominating(hopeful, points[::_SCREENED]) @ free[::_SCREENED] / prices
-        places = _best_of_both(rates, len(waiting), _SCREENED * most)
-        gains, chances = np.zeros(len(hopeful)), dominating(hopeful.take(places), points)
-        gains[places] = chances @ free * share
-        rates = np.where(np.isin(np.arange(len(hopeful)), places), gains / prices, -1.0)
-        kept = _best_of_both(rates, len(waiting), most)
-        kept = kept[rates[kept] >= 0]
-        chances = chances[np.searchsorted(places, kept)]
-        places = kept
-        worth = np.zeros(len(hopeful))
+        places, gains, chances = _screened(hopeful, prices, points, free * share, len(waiting), most)
+        worth = np.zeros(len(places))
         for count in np.unique(first[places]):
-            at = places[first[places] == count]
-            worth[at] = self._indices(hopeful.take(at), stages[at, count:], costs[at, count:], points, free * share)
+            some = np.flatnonzero(first[places] == count)
+            at = places[some]
+            worth[some] = self._indices(hopeful.take(at), stages[at, count:], costs[at, count:], points, free * share)
         if not worth.any():  # nothing is expected of anything: what is cheapest tells more soonest
-            worth[places] = 1e-30 / costs[places].sum(axis=1)
-        chosen = _greedy(places, worth[places], chances, free, share, length)
-        jobs = [Choice(trial=n, reached=int(view.reached[view.row(n)])) for n in may_go_on]
-        if pool is not None:
-            new_gains = gains[len(waiting) :]
-            jobs += [Choice(params=p, notes={GAIN: float(g)}) for p, g in zip(pool.params, new_gains, strict=True)]
-        return [jobs[place] for place in chosen]
+            worth = 1e-30 / costs[places].sum(axis=1)
+        jobs: list[Choice] = []
+        for pick in _greedy(worth, chances, free, length):
+            place = int(places[pick])
+            if place < len(waiting):
+                jobs.append(Choice(trial=may_go_on[place], reached=int(first[place])))
+            else:
+                assert pool is not None
+                jobs.append(Choice(params=pool.params[place - len(waiting)], notes={GAIN: float(gains[pick])}))
+        return jobs
 
     def _box(self, view: View, taken: Scores, hopeful: Scores) -> tuple[Array, Array]:
         """Where gains count (m,), (m,): from beyond the best that can be hoped for to beyond the ends of the expected front.
@@ -252,22 +247,39 @@ def _at_a_time(num_outcomes: int) -> int:
     return 1 if num_outcomes < _EACH_ONE else num_outcomes // _SHARE
 
 
-def _greedy(places: NDArray[np.int64], worth: Array, chances: Array, free: Array, share: float, length: int) -> list[int]:
-    """The places (k,) of highest `worth` (k,), one after the other; each takes its points from those that follow.
+def _screened(
+    hopeful: Scores, prices: Array, points: Array, value: Array, num_waiting: int, count: int
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """The places (k,) of highest expected gain for their price, up to `count` of those that wait and as many of the candidates
+    after them; what each gains (k,), and its chances to dominate each of the points (k, s), which are worth `value` (s,).
+
+    Whoever promises little by a part of the points is left out of what is worked out with all of them.
+    """
+    part = slice(None, None, _SCREENED)
+    rates = dominating(hopeful, points[part]) @ value[part] / prices
+    places = _best_of_both(rates, num_waiting, _SCREENED * count)
+    chances = dominating(hopeful.take(places), points)
+    gains = chances @ value
+    kept = _best_of_both(gains / prices[places], int((places < num_waiting).sum()), count)
+    return places[kept], gains[kept], chances[kept]
+
+
+def _greedy(worth: Array, chances: Array, free: Array, length: int) -> list[int]:
+    """The places of highest `worth` (k,), one after the other; each takes its points from those that follow.
 
     `chances` (k, s) are theirs to dominate each of the points.
     """
     chosen: list[int] = []
-    begin = worth / np.maximum(chances @ free * share, 1e-300)
+    begin = worth / np.maximum(chances @ free, 1e-300)
     now = worth.copy()
-    while len(chosen) < min(length, len(places)):
+    while len(chosen) < min(length, len(worth)):
         best = int(np.argmax(now))
         chosen.append(best)
         if len(chosen) < length:
             free = free * (1.0 - chances[best])
-            now = begin * (chances @ free * share)
+            now = begin * (chances @ free)
             now[chosen] = -1.0
-    return [int(places[best]) for best in chosen]
+    return chosen
 
 
 def _best_of_both(rates: Array, num_waiting: int, count: int) -> NDArray[np.int64]:
