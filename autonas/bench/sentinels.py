@@ -22,14 +22,19 @@ from autonas.bench.table_export import csv_text, whole
 from autonas.data.cache import write_file
 from autonas.engine.base import Engine
 from autonas.errors import RequestError, StudyError
+from autonas.evaluation.collapse import wilson_interval
 from autonas.ledger import Ledger, check_new, study_lease
 from autonas.policy import sampler
+from autonas.policy.prediction import LEVELS, Ending, Predicted, coverage, predict_loss
+from autonas.policy.replica import block_params
+from autonas.promotion.prediction import curve_of
 from autonas.recipe import Recipe
+from autonas.reporting.finals import finals, seed_noise
 from autonas.study import Watcher, run_study
 from autonas.trial import StudyRecord, TrialRecord
 
 FILE = "sentinels.csv"
-TAU_GOAL, BAND_TAU_GOAL = 0.8, 0.5
+TAU_GOAL, BAND_TAU_GOAL, COVERAGE_GOAL = 0.8, 0.5, 0.8
 BAND = 1.25  # parameters of the larger over those of the smaller, of two that are compared within a band
 _OF_A_BAND = 3
 
@@ -157,18 +162,39 @@ def write(sentinels: Sequence[Sentinel], folder: Path) -> None:
     write_file(folder / FILE, csv_text(rows).encode())
 
 
-def rows_of(sentinels: Sequence[Sentinel], wanted: int) -> list[Row]:
-    """How far the table's last rung and the long trainings agree, and what a pick by the table's last rung costs."""
+def forecasts(table: StudyRecord, sentinels: Sequence[Sentinel]) -> list[Predicted]:
+    """What would have been said of the long trainings before they began: as of a promotion's run, by the table's curves."""
+    curves = [curve_of([trial]) for trial in whole(table) if trial.repeat_of is None]
+    noise, data = seed_noise(finals(table)).deviation, table.attributes["data"]
+    found = []
+    for sentinel in sentinels:
+        spec, tokens = sentinel.short.spec, sentinel.long.rungs[-1].tokens
+        assert spec is not None
+        unique = min(int(data["report"]["tokens"]["train"]), tokens)
+        size = block_params(spec)
+        run = Ending(tokens=tokens, unique_tokens=unique, params=cost.count_params(spec), block_params=size)
+        found.append(predict_loss(curves, curve_of([sentinel.short]), run, noise=noise))
+    return found
+
+
+def rows_of(sentinels: Sequence[Sentinel], wanted: int, predicted: Sequence[Predicted]) -> list[Row]:
+    """How far the table's last rung and the long trainings agree, what a pick by the table's last rung costs, and how well the
+    table's curves had `predicted` the long trainings.
+    """
     short, long = (np.array(losses) for losses in zip(*(sentinel.losses for sentinel in sentinels), strict=True))
     near = of_equal_size([sentinel.params for sentinel in sentinels], BAND)
     times = sentinels[0].long.rungs[-1].tokens / sentinels[0].short.rungs[-1].tokens
     note = f"{len(sentinels)} of {wanted} decoders trained {times:.3g} times as long"
     rows = []
-    for metric, counted, goal in (
-        ("agreement of the last rung's losses with those of long trainings", None, TAU_GOAL),
-        (f"the same within size bands, parameters within a factor of {BAND:g}", near, BAND_TAU_GOAL),
+    foreseen = np.array([each.value for each in predicted])
+    bands = f"the same within size bands, parameters within a factor of {BAND:g}"
+    for metric, early, counted, goal in (
+        ("agreement of the last rung's losses with those of long trainings", short, None, TAU_GOAL),
+        (bands, short, near, BAND_TAU_GOAL),
+        ("agreement of the predicted losses with those of long trainings", foreseen, None, None),
+        (bands, foreseen, near, None),
     ):
-        found = agreement(short, long, counted)
+        found = agreement(early, long, counted)
         if found is None:
             rows.append(not_measured(metric, "no two of the decoders are of equal size", goal=goal, unit="tau"))
             continue
@@ -181,19 +207,25 @@ def rows_of(sentinels: Sequence[Sentinel], wanted: int) -> list[Row]:
                 low=found.low,
                 high=found.high,
                 goal=goal,
-                met=found.tau >= goal,
+                met=None if goal is None else found.tau >= goal,
                 note=text,
             )
         )
-    regrets = [float(long[group][np.argmin(short[group])] - long[group].min()) for group in map(np.flatnonzero, near)]
-    rows.append(
-        Row(
-            metric="regret of the best at the last rung, among decoders of equal size",
-            unit="nats",
-            ours=float(np.mean(regrets)),
-            note=f"mean over the neighbourhoods of all decoders; at most {max(regrets):.3f}; {note}",
+    for who, early in (("the best at the last rung", short), ("the best as predicted", foreseen)):
+        regrets = [float(long[group][np.argmin(early[group])] - long[group].min()) for group in map(np.flatnonzero, near)]
+        rows.append(
+            Row(
+                metric=f"regret of {who}, among decoders of equal size",
+                unit="nats",
+                ours=float(np.mean(regrets)),
+                note=f"mean over the neighbourhoods of all decoders; at most {max(regrets):.3f}; {note}",
+            )
         )
-    )
+    for level, inside in coverage(predicted, long.tolist()).items():
+        goal = COVERAGE_GOAL if level == LEVELS[0] else None
+        low, high = wilson_interval(inside, len(long))
+        metric, met = f"long trainings' losses inside their {level:.0%} interval", None if goal is None else inside >= goal
+        rows.append(Row(metric=metric, unit="of them", ours=inside, low=low, high=high, goal=goal, met=met, note=note))
     return rows
 
 

@@ -174,7 +174,7 @@ def _sentinels(
     if len(found) < 2:
         raise RequestError(f"the study {recipe.name!r} has {len(found)} long trainings yet, too few to compare; --resume it")
     sentinels.write(found, folder)
-    return sentinels.rows_of(found, count)
+    return sentinels.rows_of(found, count, sentinels.forecasts(table, found))
 
 
 # What the table is like

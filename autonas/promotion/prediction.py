@@ -38,11 +38,11 @@ def predict_run(
 ) -> dict[str, Predicted]:
     """The scores that the full run of this trial of the study's front will end with; `choice` is what its replicas said."""
     own = [each for each in study.trials if each.rungs and trial in (each.number, each.repeat_of) and each.state != "failed"]
-    curves = [_curve([each]) for each in study.trials if each.rungs and each.spec is not None and each.repeat_of is None]
+    curves = [curve_of([each]) for each in study.trials if each.rungs and each.spec is not None and each.repeat_of is None]
     ended = None if replica is None or choice is None else replica_end(replica, choice)
-    run = _ending(full)
+    run = ending(full)
     noise = seed_noise(finals(study)).deviation
-    found = {"val_loss": predict_loss(curves, _curve(own), run, noise=noise, seeds=len(own), replica=ended)}
+    found = {"val_loss": predict_loss(curves, curve_of(own), run, noise=noise, seeds=len(own), replica=ended)}
     last = own[0].rungs[-1]
     collapse = last.scores.get("collapse_rate")
     if collapse is not None:
@@ -57,7 +57,7 @@ def replica_end(replica: Replica, choice: Choice) -> ReplicaEnd | None:
         return None
     rates = [outcome.scores["collapse_rate"] for outcome in same if "collapse_rate" in outcome.scores]
     return ReplicaEnd(
-        ending=_ending(replica.run),
+        ending=ending(replica.run),
         loss=math.fsum(outcome.scores["val_loss"].value for outcome in same) / len(same),
         seeds=len(same),
         collapse_rate=_mean(rates) if rates else None,
@@ -70,8 +70,8 @@ def _mean(rates: list[Score]) -> Score:
     return Score(value=value, low=min(low, value), high=max(high, value), unit=rates[0].unit, n=rates[0].n)
 
 
-def _curve(runs: list[TrialRecord]) -> Curve:
-    """Of an architecture, whose losses are means over those of its trainings that reached a rung."""
+def curve_of(runs: list[TrialRecord]) -> Curve:
+    """The learning curve of an architecture, whose losses are means over those of its trainings that reached a rung."""
     longest = max(runs, key=lambda run: len(run.rungs))
     spec: ArchSpec | None = longest.spec
     assert spec is not None
@@ -86,7 +86,8 @@ def _loss(outcomes: list[Outcome]) -> float:
     return math.fsum(outcome.scores["val_loss"].value for outcome in outcomes) / len(outcomes)
 
 
-def _ending(run: FullRun) -> Ending:
+def ending(run: FullRun) -> Ending:
+    """A run as its prediction sees it."""
     return Ending(
         tokens=run.tokens,
         unique_tokens=run.num_windows * run.spec.context_length,

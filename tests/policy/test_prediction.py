@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
 from autonas.arch import ArchSpec
 from autonas.policy.extrapolation import FLOOR, Curve
@@ -46,6 +47,13 @@ def decoders() -> tuple[Curve, ...]:
         for row in csv.DictReader(file):
             points.setdefault(row["trial"], []).append((int(row["tokens"]), float(row["val_loss"])))
     return tuple(_curve(sorted(found), sizes[trial]) for trial, found in points.items())
+
+
+@functools.cache
+def _trials() -> tuple[str, ...]:
+    """Whose curves `decoders` are."""
+    with (TABLE / "decoders_curves.csv").open(newline="") as file:
+        return tuple(dict.fromkeys(row["trial"] for row in csv.DictReader(file)))
 
 
 def _spec(row: dict[str, str]) -> ArchSpec:
@@ -90,6 +98,25 @@ def test_real_curves_end_inside_their_intervals_as_often_as_said(seen: int, aske
     assert np.sqrt(np.mean(errors**2)) < 0.35 * np.sqrt(np.mean((naive - truths) ** 2))
 
 
+def test_runs_ten_times_as_long_end_as_predicted() -> None:
+    """The sentinels of the table: a promotion's run each, of which nothing was shown. Their corpus is read 3.4 times."""
+    curves = dict(zip(_trials(), decoders(), strict=True))
+    with (TABLE / "sentinels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    predictions, truths = [], [float(row["long_val_loss"]) for row in rows]
+    for row in rows:
+        size, own = int(row["params"]), curves[row["trial"]]
+        run = Ending(tokens=int(row["long_tokens"]), unique_tokens=2_724_576, params=size, block_params=own.block_params)
+        predictions.append(predict_loss(decoders(), own, run, noise=NOISE))
+    found = coverage(predictions, truths)
+    assert found[0.8] >= 0.75
+    assert found[0.95] >= 0.9
+    assert np.mean([width(each) for each in predictions]) < 0.45, "wide enough to hold anything"
+    # They know better than the last rung does who will be best: sizes fall at paces of their own.
+    by_rung = kendalltau([float(row["val_loss"]) for row in rows], truths).statistic
+    assert kendalltau([each.value for each in predictions], truths).statistic > by_rung + 0.1
+
+
 def test_few_curves_are_enough_to_be_honest() -> None:
     rng = np.random.default_rng(0)
     predictions, truths = [], []
@@ -127,6 +154,25 @@ def test_a_power_law_is_found_and_carried_on(power: float) -> None:
         assert last.low <= whole.losses[-1] <= last.high
         fallen = own.losses[-1] - whole.losses[-1]
         assert abs(found.value - whole.losses[-1]) < 0.25 * fallen
+
+
+def test_what_size_does_to_a_curve_is_found_and_carried_on() -> None:
+    """a + b t^-c, with a larger b and a smaller c the larger the model is: from drops that differ to ends that do."""
+    tokens = np.array([100_000 * 2**k for k in range(8)])
+    rng = np.random.default_rng(0)
+    curves = []
+    for number in range(24):
+        larger = (number - 11.5) / 8
+        power, scale = 0.3 - 0.05 * larger, 2.0 * (1 + 0.05 * larger)
+        losses = 2.0 + scale * (tokens / 1e5) ** -power + 0.005 * rng.standard_normal(len(tokens))
+        curves.append(_curve(list(zip(tokens.tolist(), losses.tolist(), strict=True)), round(1e5 * math.exp(larger))))
+    known = [until(curve, 5) for curve in curves]
+    predicted = [predict_loss(known, own, ending(curves[0].tokens[-1], size=own.block_params), noise=0.005) for own in known]
+    errors = np.array([each.value - curve.losses[-1] for each, curve in zip(predicted, curves, strict=True)])
+    sizes = np.log([curve.block_params for curve in curves])
+    assert abs(np.polyfit(sizes, errors, 1)[0]) < 0.01, "nats for an e-fold of size"
+    alone = [predict_loss(known[:1], known[0], ending(curves[0].tokens[-1], size=1), noise=0.005)]
+    assert width(alone[0]) > width(predicted[0]), "what sizes do is not known from one curve"
 
 
 @settings(deadline=None, max_examples=15)
