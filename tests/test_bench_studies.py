@@ -18,6 +18,7 @@ from autonas.objective import OBJECTIVES
 from autonas.trial import Outcome, Score, StudyRecord, TrialRecord
 from tests.studies import write_space
 
+SPEC = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=300, context_length=64)
 PAIR = (OBJECTIVES["val_loss"], OBJECTIVES["params"])
 
 
@@ -29,7 +30,7 @@ def study(*trials: tuple[float, float]) -> StudyRecord:
             kind="train", trial=number, attempt=1, rung=0, seconds=1.0, scores={"val_loss": Score.exact(loss, "nats/token")}
         )
         scores = {"params": Score.exact(params, "parameters")}
-        records.append(TrialRecord(number=number, state="complete", params={}, spec=None, scores=scores, rungs=(outcome,)))
+        records.append(TrialRecord(number=number, state="complete", params={}, spec=SPEC, scores=scores, rungs=(outcome,)))
     return StudyRecord(name="s", recipe={"budget": {"rungs": [100]}}, attributes={}, trials=tuple(records))
 
 
@@ -72,14 +73,13 @@ def test_a_study_in_which_nothing_was_finished_has_nothing() -> None:
 
 
 def test_what_was_trained_is_paid_for_and_repeats_are_not() -> None:
-    spec = ArchSpec(layers=1, width=16, heads=2, kv_heads=2, vocab_size=300, context_length=64)
     record = study((4.0, 1e5), (4.1, 1e5))
     outcomes = [dataclasses.replace(trial.rungs[0], new_tokens=500) for trial in record.trials]
     trials = [
-        dataclasses.replace(record.trials[0], spec=spec, rungs=(outcomes[0],)),
-        dataclasses.replace(record.trials[1], spec=spec, rungs=(outcomes[1],), repeat_of=0),
+        dataclasses.replace(record.trials[0], rungs=(outcomes[0],)),
+        dataclasses.replace(record.trials[1], rungs=(outcomes[1],), repeat_of=0),
     ]
-    assert spent(dataclasses.replace(record, trials=tuple(trials))) == 500 * cost.training_flops_per_token(spec)
+    assert spent(dataclasses.replace(record, trials=tuple(trials))) == 500 * cost.training_flops_per_token(SPEC)
 
 
 @pytest.mark.slow
@@ -100,6 +100,15 @@ def test_real_searches_take_turns_and_what_has_ended_is_not_repeated(
     assert (tmp_path / "trials" / "small-autonas-0" / "trace.jsonl").read_text() == first
     values = [row["ours"] for row in found["rows"] if row["metric"].startswith("autonas: ")]
     assert len(values) == 4 and values[-1] > 0
+    # What a killed process had begun to write is passed over; without any of it there is nothing to compare.
+    trace = tmp_path / "trials" / "small-autonas-0" / "trace.jsonl"
+    trace.write_text(first + '\n{"spent": 1e')
+    assert main(command) == 0
+    assert [row["ours"] for row in json.loads(capsys.readouterr().out)["rows"]] == [row["ours"] for row in found["rows"]]
+    trace.unlink()
+    assert main(command) == 2
+    assert "trace.jsonl cannot be read" in capsys.readouterr().err
+    trace.write_text(first)
     other = write_space(tmp_path / "small.yaml", code_corpus, budget={"trials": 5, "repeats": 0})
     assert main([*command[:3], str(other), *command[4:]]) == 2
     assert "another space file or budget" in capsys.readouterr().err

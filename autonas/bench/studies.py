@@ -18,7 +18,7 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 
-from autonas import cost, pareto
+from autonas import cost
 from autonas.bench import Findings, Row, Say
 from autonas.bench.replays import seeds as over_seeds
 from autonas.engine.choice import EngineSettings, make_engine
@@ -28,6 +28,9 @@ from autonas.objective import OBJECTIVES, Objective
 from autonas.policy.problem import Array
 from autonas.policy.settings import SearchSettings
 from autonas.recipe import Recipe, load_recipe
+from autonas.reporting.finals import finals
+from autonas.reporting.history import compared
+from autonas.reporting.volume import Box, volume_of
 from autonas.study import Watcher, run_study
 from autonas.study.files import cancel_requested
 from autonas.trial import StudyRecord
@@ -36,7 +39,6 @@ SAMPLERS = ("autonas", "nsgaii", "random")
 SPACE = "quickstart.yaml"
 _SEEDS = 5
 _SHARES = (0.25, 0.5, 1.0)  # of the compute that every study has spent
-_REFERENCE = 1.1
 _TRACE = "trace.jsonl"  # in a study's folder, a line after each change
 
 
@@ -85,11 +87,12 @@ def measure(
             say(f"seed {seed}, {name}")
             own = load_recipe(space, trials=trials, sampler=name, seed=seed)
             grown[name].append(_searched(own, Path(out) / f"{own.name}-{name}-{seed}", engine, say))
+    environment = grown[samplers[0]][0].study.attributes.get("environment") or {}
     return Findings(
         rows=rows_of(grown, tuple(OBJECTIVES[name] for name in recipe.objectives)),
         conditions={
-            "device": engine.device,
-            "threads": engine.threads,
+            "device": environment.get("device", "unknown"),
+            "threads": environment.get("threads", 0),
             "space": recipe.name,
             "trials": recipe.search.trials,
             "rungs": list(recipe.search.rungs),
@@ -116,8 +119,8 @@ def _searched(recipe: Recipe, folder: Path, engine: EngineSettings, say: Say) ->
         complete = [trial.number for trial in study.trials if trial.state == "complete"]
         line = json.dumps({"spent": spent(study), "complete": complete})
         if line != last:
-            with trace.open("a") as file:
-                file.write(line + "\n")
+            with trace.open("a", encoding="utf-8") as file:
+                file.write("\n" + line)  # after whatever a killed process had begun to write
             last = line
 
     study = run_study(
@@ -148,7 +151,14 @@ def spent(study: StudyRecord) -> float:
 
 
 def _grown(folder: Path, study: StudyRecord) -> Grown:
-    lines = [json.loads(line) for line in (folder / _TRACE).read_text().splitlines()]
+    try:
+        text = (folder / _TRACE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RequestError(
+            f"{folder / _TRACE} cannot be read, and nothing else tells what was found by when. "
+            f"Name another --out, or remove {folder}"
+        ) from error
+    lines = [json.loads(line) for line in text.split("\n") if line.endswith("}")]  # one that was cut off tells nothing new
     originals = {trial.number for trial in study.trials if trial.repeat_of is None}
     return Grown(
         spent=tuple(float(line["spent"]) for line in lines),
@@ -161,48 +171,35 @@ def rows_of(grown: Mapping[str, Sequence[Grown]], objectives: Sequence[Objective
     """Volumes of each sampler at equal compute, and at its end; the first one's beside each of the others'."""
     points = {name: [_points(each.study, objectives) for each in found] for name, found in grown.items()}
     everything = np.concatenate([np.array(list(each.values())) for found in points.values() for each in found if each])
-    low, high = everything.min(axis=0), everything.max(axis=0)
-    reference = np.full(len(objectives), _REFERENCE)
+    best, worst = (tuple(map(float, ends)) for ends in (everything.min(axis=0), everything.max(axis=0)))
+    box = Box(objectives=tuple(objectives), best=best, worst=worst, spanned_by=len(everything), is_fixed=True)
 
     def volume(name: str, seed: int, budget: float) -> float:
         own = points[name][seed]
         rows = [own[number] for number in grown[name][seed].by(budget) if number in own]
-        placed = (np.array(rows).reshape(-1, len(objectives)) - low) / np.where(high > low, high - low, 1.0)
-        return float(pareto.hypervolume(placed, reference) / _REFERENCE ** len(objectives)) if rows else 0.0
+        return volume_of(np.array(rows), box) if rows else 0.0
 
     whole = min(each.spent[-1] for found in grown.values() for each in found)
     first, *others = grown
     rows: list[Row] = []
     for share in (*_SHARES, math.inf):
         budget = share * whole
-        where = f"at {budget:.3g} FLOPs" if share < math.inf else "at the end of its studies"
+        where = f"hypervolume at {budget:.3g} FLOPs" if share < math.inf else "hypervolume at the end of its studies"
         volumes = {name: [volume(name, seed, budget) for seed in range(len(found))] for name, found in grown.items()}
         for name, own in volumes.items():
-            value = over_seeds.estimate(own)
-            rows.append(
-                Row(
-                    metric=f"{name}: hypervolume {where}",
-                    unit="of the box",
-                    ours=value.value,
-                    low=value.low,
-                    high=value.high,
-                    note=f"{len(own)} seeds: " + ", ".join(f"{v:.3f}" for v in own) + _ends(grown[name], share),
-                )
-            )
+            by_seed = f"{len(own)} seeds: " + ", ".join(f"{value:.3f}" for value in own) + _ends(grown[name], share)
+            rows.append(_row(f"{name}: {where}", own, by_seed))
         for name in others:
             differences = [a - b for a, b in zip(volumes[first], volumes[name], strict=True)]
-            value = over_seeds.estimate(differences)
-            rows.append(
-                Row(
-                    metric=f"{first} above {name}: hypervolume {where}",
-                    unit="of the box",
-                    ours=value.value,
-                    low=value.low,
-                    high=value.high,
-                    note=f"median of {len(differences)} differences, by seed",
-                )
-            )
+            by_seed = f"median of {len(differences)} differences, by seed"
+            rows.append(_row(f"{first} above {name}: {where}", differences, by_seed))
     return rows
+
+
+def _row(metric: str, values: Sequence[float], note: str) -> Row:
+    """Their median over seeds."""
+    found = over_seeds.estimate(values)
+    return Row(metric=metric, unit="of the box", ours=found.value, low=found.low, high=found.high, note=note)
 
 
 def _ends(found: Sequence[Grown], share: float) -> str:
@@ -212,12 +209,9 @@ def _ends(found: Sequence[Grown], share: float) -> str:
 
 def _points(study: StudyRecord, objectives: Sequence[Objective]) -> dict[int, Array]:
     """The final trials' scores (m,) as compared."""
-    last = len(study.recipe["budget"]["rungs"]) - 1
-    found: dict[int, Array] = {}
-    for trial in study.trials:
-        if trial.state == "complete" and trial.repeat_of is None and trial.rungs:
-            scores = [trial.score(objective.name, min(last, len(trial.rungs) - 1)) for objective in objectives]
-            values = np.array([np.nan if score is None else score.value for score in scores])
-            logarithmic = np.array([objective.logarithmic for objective in objectives])
-            found[trial.number] = np.where(logarithmic, np.log(np.maximum(values, 1e-12)), values)
+    found = {}
+    for trial in finals(study):
+        scores = [trial.scores.get(objective.name) for objective in objectives]
+        if None not in scores:
+            found[trial.number] = compared(np.array([score.value for score in scores if score is not None]), objectives)
     return found
