@@ -20,6 +20,7 @@ BENCHES = {
     "ledger": "trials a second and the wait for a proposal, with an objective that costs nothing",
     "search": "searches replayed on a table of finished trials, in virtual time, beside other searchers",
     "studies": "real searches with each sampler in turn: hypervolume at equal compute",
+    "arms": "full runs with every arm of the horizon-bound dimensions, beside what replicas chose",
     "table": "trains a table of decoders with learning curves, and writes it for replays",
     "gpu": "every goal of a GPU, within eight minutes",
 }

@@ -46,6 +46,7 @@ _TAKES: dict[str, dict[str, str]] = {
         "plot": "plot",
     },
     "studies": {"space": "space", "samplers": "samplers", "seeds": "seeds", "trials": "trials", "out": "out"},
+    "arms": {"space": "space", "trials": "cases", "seed": "seed", "out": "out"},
     "table": {
         "space": "space",
         "study": "study",
@@ -60,14 +61,14 @@ _TAKES: dict[str, dict[str, str]] = {
     "gpu": {"peer_dir": "peer_dir"},
 }
 # Those that train on workers; those that ask nothing of a device.
-_ON_WORKERS, _WITHOUT_DEVICE = ("overhead", "studies", "table"), ("gpu", "ledger", "search")
+_ON_WORKERS, _WITHOUT_DEVICE = ("arms", "overhead", "studies", "table"), ("gpu", "ledger", "search")
 _OPTIONS = sorted({option for taken in _TAKES.values() for option in taken})
 
 
 def bench(options: argparse.Namespace) -> int:
     from autonas.bench import run_bench
 
-    if options.name in ("table", "studies"):
+    if options.name in ("arms", "table", "studies"):
         again = "the same command" + (" with --resume" if options.name == "table" else "")
         options.resume_hint = lambda options: again
     found = run_bench(options.name, **_asked(options), say=note)

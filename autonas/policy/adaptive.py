@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from autonas.policy.candidates import Candidates, Pool, best_of
 from autonas.policy.expectation import Expectation, learn
-from autonas.policy.gain import Scores, dominating, open_points
+from autonas.policy.gain import Scores, dominating, expected_gains, open_points
 from autonas.policy.index import GRID, indices
 from autonas.policy.prior import Prior
 from autonas.policy.problem import Array, Params, Problem
@@ -256,7 +256,7 @@ def _screened(
     Whoever promises little by a part of the points is left out of what is worked out with all of them.
     """
     part = slice(None, None, _SCREENED)
-    rates = dominating(hopeful, points[part]) @ value[part] / prices
+    rates = expected_gains(hopeful, points[part], value[part]) / prices
     places = _best_of_both(rates, num_waiting, _SCREENED * count)
     chances = dominating(hopeful.take(places), points)
     gains = chances @ value

@@ -113,9 +113,9 @@ def still_free(free: Array, taken: Scores, points: Array) -> Array:
     return free
 
 
-def expected_gains(scores: Scores, points: Array, free: Array, share: float) -> Array:
-    """What each trial is expected to add, (n,), as a share of the box."""
-    gains: Array = dominating(scores, points) @ free * share
+def expected_gains(scores: Scores, points: Array, value: Array) -> Array:
+    """What each trial is expected to add, (n,), where points are worth `value` (s,): their share of the box, as far as free."""
+    gains: Array = dominating(scores, points) @ value
     return gains
 
 

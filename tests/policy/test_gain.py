@@ -20,7 +20,7 @@ def test_the_gain_of_exact_scores_is_the_hypervolume_they_add() -> None:
     rng = np.random.default_rng(0)
     front, new = rng.random((6, 3)), rng.random((40, 3)) * 0.7
     points, free, share = open_points(LOW, HIGH, exact(front), exact(new), SHIFT)
-    gains = expected_gains(exact(new), points, free, share)
+    gains = expected_gains(exact(new), points, free * share)
     before = pareto.hypervolume(front, HIGH)
     truth = np.array([pareto.hypervolume(np.vstack([front, point]), HIGH) - before for point in new])
     assert gains == pytest.approx(truth, abs=0.012)
@@ -33,7 +33,7 @@ def test_the_gain_of_an_uncertain_score_is_the_mean_over_what_it_may_be() -> Non
     mean, deviation = np.array([0.4, 0.3, 0.5]), np.array([0.2, 0.0, 0.1])
     candidate = Scores(mean[None], deviation[None])
     points, free, share = open_points(LOW - [1, 0, 1], HIGH, exact(front), candidate, SHIFT)
-    gain = expected_gains(candidate, points, free, share)[0] * 4.0  # of a box of volume 4
+    gain = expected_gains(candidate, points, free * share)[0] * 4.0  # of a box of volume 4
     drawn = mean + deviation * rng.standard_normal((1500, 3))
     before = pareto.hypervolume(front, HIGH)
     truth = np.mean([pareto.hypervolume(np.vstack([front, point]), HIGH) - before for point in drawn])
@@ -44,8 +44,8 @@ def test_what_is_under_way_takes_from_its_like_and_not_from_others() -> None:
     twins = Scores(np.array([[0.3, 0.3, 0.3], [0.3, 0.3, 0.3], [0.1, 0.8, 0.8]]), np.tile([0.05, 0.0, 0.0], (3, 1)))
     nobody = exact(np.empty((0, 3)))
     points, free, share = open_points(LOW, HIGH, nobody, twins, SHIFT)
-    alone = expected_gains(twins, points, free, share)
-    beside = expected_gains(twins, points, still_free(free, twins.take(np.array([0])), points), share)
+    alone = expected_gains(twins, points, free * share)
+    beside = expected_gains(twins, points, still_free(free, twins.take(np.array([0])), points) * share)
     assert beside[1] < 0.15 * alone[1]
     assert beside[2] > 0.2 * alone[2]
 
@@ -57,7 +57,7 @@ def test_a_doubtful_front_leaves_more_to_gain_than_a_sure_one() -> None:
     gains = []
     for front in (sure, doubtful):
         points, free, share = open_points(LOW, HIGH, front, new, SHIFT)
-        gains.append(expected_gains(new, points, free, share)[0])
+        gains.append(expected_gains(new, points, free * share)[0])
     assert gains[1] > 1.2 * gains[0]
 
 
