@@ -98,5 +98,6 @@ def _as_json(promotion: Promotion) -> Mapping[str, Any]:
         "seconds": promotion.seconds,
         "run": str(promotion.folder),
         "predicted": to_json(promotion.predicted),
+        "overtaking": to_json(promotion.overtaking),
         "replicas": None if promotion.experiment is None else about_experiment(promotion.experiment),
     }

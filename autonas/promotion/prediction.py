@@ -5,14 +5,18 @@ How it is reckoned is in policy/prediction.py. `prediction.json` holds it; `eval
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autonas import cost
 from autonas.arch import ArchSpec
+from autonas.objective import Objective
+from autonas.policy.arms import SMALLEST_EFFECT
 from autonas.policy.extrapolation import Curve
 from autonas.policy.prediction import (
     Checked,
@@ -27,10 +31,13 @@ from autonas.policy.prediction import (
 from autonas.policy.replica import FullRun, Replica, block_params
 from autonas.promotion.replicas import Choice
 from autonas.reporting.finals import finals, seed_noise
+from autonas.reporting.report import FinalTrial, Report
 from autonas.run_folder import write_json
 from autonas.trial import Outcome, Score, StudyRecord, TrialRecord, from_json, to_json
 
 RECORD = "prediction.json"
+_LOSSES = ("val_loss", "bits_per_byte")
+_AS_MUCH = 1.05
 
 
 def predict_run(
@@ -48,6 +55,52 @@ def predict_run(
     if collapse is not None:
         found["collapse_rate"] = predict_collapse(collapse, last.tokens, run, ended)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overtaking:
+    """Another trial of the front that is predicted to end its full run with a lower loss than the pick, and to cost no more."""
+
+    trial: int
+    predicted: Predicted  # its loss
+    text: str
+
+
+def overtaking(
+    report: Report, trial: int, full: FullRun, predicted: Mapping[str, Predicted], limits: Mapping[str, float]
+) -> Overtaking | None:
+    """Of the front's trials within the limits, the one that is predicted to end lowest; None where that is the picked `trial`.
+
+    It has to be lower than the pick's run as `predicted` by what is worth a choice, and in nothing else worse than the pick by
+    more than a twentieth, unless chance explains it.
+    """
+    own = next(standing.trial for standing in report.standings if standing.number == trial)
+    found: Overtaking | None = None
+    for standing in report.front:
+        other = standing.trial
+        if other.number == trial or not _costs_no_more(other, own, report.objectives):
+            continue
+        if any(other.scores[name].value > most for name, most in limits.items()):
+            continue
+        loss = predict_run(report.study, other.number, dataclasses.replace(full, spec=other.spec))["val_loss"]
+        least = predicted["val_loss"].value - SMALLEST_EFFECT if found is None else found.predicted.value
+        if loss.value < least:
+            text = (
+                f"By its learning curve trial {other.number} would end lower, with val_loss {prediction_text(loss)}, "
+                f"and costs no more: --trial {other.number} promotes it."
+            )
+            found = Overtaking(trial=other.number, predicted=loss, text=text)
+    return found
+
+
+def _costs_no_more(other: FinalTrial, own: FinalTrial, objectives: Sequence[Objective]) -> bool:
+    for objective in objectives:
+        if objective.name in _LOSSES:
+            continue
+        its, mine = other.scores[objective.name], own.scores[objective.name]
+        if its.value > mine.value * _AS_MUCH and its.low > mine.high:
+            return False
+    return True
 
 
 def replica_end(replica: Replica, choice: Choice) -> ReplicaEnd | None:

@@ -21,7 +21,7 @@ from autonas.policy.experiment import Experiment, paced, plan_experiment
 from autonas.policy.prediction import Predicted
 from autonas.policy.replica import FullRun
 from autonas.policy.sampler import derived_seed
-from autonas.promotion.prediction import predict_run, predictions_text
+from autonas.promotion.prediction import Overtaking, overtaking, predict_run, predictions_text
 from autonas.promotion.replicas import describe as describe_replicas
 from autonas.promotion.replicas import is_choosing
 from autonas.promotion.select import KNEE, Pick, Preference, choose
@@ -45,6 +45,7 @@ class Promotion:
     seconds: float | None  # on this machine, as the study's own trainings tell; None where they tell nothing
     experiment: Experiment | None = None  # replicas before it; None where none are wanted
     predicted: Mapping[str, Predicted] = field(default_factory=dict)  # of the run's scores, from the study alone
+    overtaking: Overtaking | None = None  # a trial that would end lower and cost no more, as far as can be told
 
     @property
     def folder(self) -> Path:
@@ -67,6 +68,7 @@ class Promotion:
             f"({self.epochs:.1f} epochs over the corpus){time}; into {self.folder}."
         )
         more = [predictions_text(self.predicted)] if self.predicted else []
+        more += [self.overtaking.text] if self.overtaking is not None else []
         more += [describe_replicas(self.experiment)] if self.experiment is not None else []
         return " ".join(filter(None, (text, *more)))
 
@@ -118,7 +120,8 @@ def plan_promotion(
         StudyError: nothing can be picked, or the study's corpus is not what it was.
     """
     recipe = Recipe.from_resolved(study.recipe)
-    pick = pick or choose(build_report(study), wanted)
+    report = build_report(study)
+    pick = pick or choose(report, wanted)
     dataset = _same_data(study, recipe, say)
     number = steps or (recipe.promote or PromoteSettings()).steps
     seed = recipe.search.seed
@@ -138,6 +141,7 @@ def plan_promotion(
     )
     shown, corpus_tokens = run_tokens(job), max(int(dataset.tokens("train").shape[0]), 1)
     full = FullRun(spec=job.spec, training=job.training, budget=job.budget, corpus_tokens=corpus_tokens)
+    predicted = predict_run(study, pick.trial, full)
     return Promotion(
         study=study.name,
         pick=pick,
@@ -145,7 +149,8 @@ def plan_promotion(
         epochs=shown / corpus_tokens,
         seconds=_seconds(study, pick, shown, study_folder),
         experiment=_experiment(study, recipe, full),
-        predicted=predict_run(study, pick.trial, full),
+        predicted=predicted,
+        overtaking=overtaking(report, pick.trial, full, predicted, wanted.limits),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,13 @@ import pytest
 import autonas
 from autonas.engine.base import JobProgress
 from autonas.policy.prediction import Interval, Predicted
-from autonas.promotion.prediction import check_prediction, write_prediction
+from autonas.policy.replica import FullRun
+from autonas.promotion.prediction import Overtaking, check_prediction, overtaking, predict_run, write_prediction
+from autonas.reporting.front import build_report
+from autonas.reporting.report import Report
+from autonas.trial import Budget, Score, TrainingSettings
 from tests.promotion.conftest import INLINE, STEPS, Run
+from tests.reporting.studies import make_study, with_losses
 
 
 def read(path: Path) -> Any:
@@ -91,3 +97,63 @@ def test_a_run_without_a_prediction_is_not_checked(tmp_path: Path, content: str 
         (tmp_path / "prediction.json").write_text(content)
     assert check_prediction(tmp_path) == []
     assert (tmp_path / "evaluation.json").read_text() == '{"scores": {}}'
+
+
+# A trial that would overtake the pick
+
+GENTLE, STEEP = 4.2, 6.0  # losses at the first rung of curves that end it at about 4
+
+
+def crossing(*, first: float, params: float = 0.99) -> tuple[Report, int, int]:
+    """A study's report with the pick, which ends its rungs at 4.00, and another of the front: 4.05, from `first` before."""
+    study = make_study(survivors=7, repeats=0)
+    pick, other, *rest = [trial.number for trial in study.trials if trial.state == "complete"]
+    study = with_losses(study, {pick: 4.0, other: 4.05, **dict.fromkeys(rest, 4.5)})
+    trials = list(study.trials)
+    for number, before in {pick: GENTLE, other: first, **dict.fromkeys(rest, 5.0)}.items():
+        rung = trials[number].rungs[0]
+        early = {**rung.scores, "val_loss": dataclasses.replace(rung.scores["val_loss"], value=before, low=before, high=before)}
+        rungs = (dataclasses.replace(rung, scores=early), *trials[number].rungs[1:])
+        trials[number] = dataclasses.replace(trials[number], rungs=rungs)
+    same = trials[pick]
+    size = Score.exact(params * same.scores["params"].value, "parameters")
+    scores = {**same.scores, "params": size}
+    last = dataclasses.replace(
+        trials[other].rungs[-1], scores={**same.rungs[-1].scores, "val_loss": trials[other].rungs[-1].scores["val_loss"]}
+    )
+    trials[other] = dataclasses.replace(trials[other], spec=same.spec, scores=scores, rungs=(*trials[other].rungs[:-1], last))
+    return build_report(dataclasses.replace(study, trials=tuple(trials))), pick, other
+
+
+def overtaken(report: Report, pick: int, limits: dict[str, float] | None = None) -> Overtaking | None:
+    spec = report.study.trials[pick].spec
+    assert spec is not None
+    budget = Budget(rung=0, tokens=20_000_000, cooldown_tokens=4_000_000)
+    full = FullRun(spec=spec, training=TrainingSettings(), budget=budget, corpus_tokens=10**9)
+    return overtaking(report, pick, full, predict_run(report.study, pick, full), limits or {})
+
+
+def test_a_trial_whose_curve_is_steeper_is_named_and_one_whose_is_not_is_not() -> None:
+    report, pick, other = crossing(first=STEEP)
+    found = overtaken(report, pick)
+    assert found is not None and found.trial == other
+    assert found.text.startswith(f"By its learning curve trial {other} would end lower, with val_loss ")
+    assert found.text.endswith(f"--trial {other} promotes it.")
+    assert overtaken(report, other) is None, "nothing overtakes what is steeper itself"
+    report, pick, _ = crossing(first=GENTLE)
+    assert overtaken(report, pick) is None
+
+
+def test_what_costs_more_or_is_beyond_a_limit_overtakes_nothing() -> None:
+    report, pick, other = crossing(first=STEEP, params=0.9)
+    most = report.study.trials[other].scores["params"].value
+    assert overtaken(report, pick, {"params": most}) is not None
+    assert overtaken(report, pick, {"params": most - 1}) is None
+    report, pick, other = crossing(first=STEEP, params=0.9)
+    trials = list(report.study.trials)
+    for number, factor in ((pick, 0.5), (other, 2.0)):
+        scores = trials[number].scores
+        size = Score.exact(factor * scores["params"].value, "parameters")
+        trials[number] = dataclasses.replace(trials[number], scores={**scores, "params": size})
+    dearer = build_report(dataclasses.replace(report.study, trials=tuple(trials)))
+    assert overtaken(dearer, pick) is None
