@@ -34,6 +34,9 @@ _SCREENED = 4  # of so many points one is enough to find so many times the candi
 _ELITE = 12  # trials whose neighbours are candidates
 # Up to so many results everything is worked out anew after each; then when there is a sixteenth more to learn from.
 _EACH_ONE, _SHARE = 96, 16
+# Where jobs are over sooner than it takes to decide on them, so many are planned at a time as take this long, but no more than
+# a part of the results that there are to learn from.
+_DECIDING_S, _LEARNT_FROM = 0.05, 4
 _MARGIN = 0.1  # of the box, beyond the ends of the front
 # A trial that waits is stopped when it reaches the front with no more than this probability, by forecasts of which so many have
 # come to their end, and with deviations so many times as wide: an early forecast of what is unlike all that is known errs.
@@ -77,7 +80,7 @@ class Adaptive:
         finished = np.flatnonzero(view.scored)
         if expectation is None or len(finished) < _ENOUGH_FINISHED or not waiting:
             return None
-        if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged):
+        if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged, view):
             self._judged, self._hopeless = view.num_outcomes, self._beaten(view, expectation, finished, waiting)
         return next((number for number in waiting if number in self._hopeless), None)
 
@@ -101,7 +104,7 @@ class Adaptive:
                 return None if first is None else Choice(params=first, notes={})
             if expectation is None:
                 return None
-        length = max(_at_a_time(view.num_outcomes), len(running) // 8)
+        length = max(_at_a_time(view.num_outcomes, view), len(running) // 8)
         situation = (view.num_outcomes, len(view), frozenset(running), frozenset(may_go_on), may_begin)
         if length > 1 or situation == self._situation:
             for place, choice in enumerate(self._plan):
@@ -134,7 +137,7 @@ class Adaptive:
     def _learn(self, view: View) -> Expectation | None:
         if not view.num_outcomes:
             return None
-        if self._learnt is not None and view.num_outcomes < self._learnt[0] + _at_a_time(self._learnt[0]):
+        if self._learnt is not None and view.num_outcomes < self._learnt[0] + _at_a_time(self._learnt[0], view):
             return self._learnt[1]
         inputs = self._candidates.inputs(view.features)
         expectation = learn(view, inputs, view.efforts, self._problem.objectives, self._tokens)
@@ -242,9 +245,11 @@ class Adaptive:
         return indices(np.take_along_axis(beyond, at, axis=1), stages, costs)
 
 
-def _at_a_time(num_outcomes: int) -> int:
-    """How many results are waited for, and how many jobs are planned, at one time."""
-    return 1 if num_outcomes < _EACH_ONE else num_outcomes // _SHARE
+def _at_a_time(num_outcomes: int, view: View) -> int:
+    """How many results are waited for, and how many jobs are planned, at one time; by the time that jobs have taken so far."""
+    usual = 1 if num_outcomes < _EACH_ONE else num_outcomes // _SHARE
+    each = max(view.seconds / max(view.num_outcomes, 1), 1e-9)
+    return max(usual, min(num_outcomes // _LEARNT_FROM, int(_DECIDING_S / each)))
 
 
 def _screened(

@@ -43,6 +43,7 @@ class View:
         self.live: dict[int, TrialRecord] = {}
         self.num_begun = 0  # as `--trials` counts
         self.num_outcomes = 0  # rungs scored
+        self.seconds = 0.0  # of all outcomes
         self.trailing_infeasible = 0
 
     def is_of(self, study: StudyRecord) -> bool:
@@ -69,7 +70,9 @@ class View:
             self.num_begun += not unfit and trial.repeat_of is None and trial.retry_of is None
             if trial.repeat_of is not None:
                 self._copies.setdefault(trial.repeat_of, []).append(number)
-        self.num_outcomes += len(trial.rungs) - (len(before.rungs) if before else 0)
+        new = trial.rungs[len(before.rungs) if before else 0 :]
+        self.num_outcomes += len(new)
+        self.seconds += sum(outcome.seconds for outcome in new)
         live = trial.state == "live"
         for group, belongs in (
             (self.live, live),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from autonas import cost, pareto
 from autonas.arch import ArchSpec
-from autonas.policy.adaptive import CONTROL
+from autonas.policy.adaptive import CONTROL, Adaptive
 from autonas.policy.policy import Policy, Stop
 from autonas.policy.prior import Prior, joined, params_of, prior_of_study
 from autonas.policy.problem import SpaceProblem
@@ -48,6 +49,8 @@ def loss_of(spec: ArchSpec, rung: int, num_rungs: int) -> float:
 class Study(VirtualStudy):
     """A virtual study of two objectives whose loss is `loss_of`, on a space that halving cannot exhaust."""
 
+    seconds_per_tflop = 1e6
+
     def __init__(self, settings: SearchSettings, workers: int = 1, limits: dict[str, float] | None = None, **more: Any) -> None:
         super().__init__(settings, space=SPACE, workers=workers)
         self.policy = Policy(SpaceProblem(SPACE, PAIR, limits), settings, **more)
@@ -59,7 +62,7 @@ class Study(VirtualStudy):
         assert trial.spec is not None
         loss = loss_of(trial.spec, rung, len(self.settings.rungs))
         tokens = self.settings.rungs[rung] - (self.settings.rungs[rung - 1] if rung else 0)
-        seconds = tokens * cost.training_flops_per_token(trial.spec) / 1e6
+        seconds = self.seconds_per_tflop * 1e-12 * tokens * cost.training_flops_per_token(trial.spec)
         outcome = Outcome(
             kind="train",
             trial=number,
@@ -144,6 +147,34 @@ def test_what_runs_is_counted_as_done() -> None:
     alone = Study(SearchSettings(trials=24, rungs=(100,), repeats=0))
     alone.play()
     assert volume(study.finished) > 0.95 * volume(alone.finished)
+
+
+@pytest.mark.parametrize(("pace", "most_each"), [(1e6, 2), (0.0, 0.5)])
+def test_jobs_that_are_over_before_the_next_is_decided_on_are_planned_together(
+    pace: float, most_each: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = volume(_usual().finished)
+    plans: list[int] = []
+    planned = Adaptive._planned
+
+    def counted(self: Adaptive, *arguments: Any) -> Any:
+        plans.append(arguments[-1])
+        return planned(self, *arguments)
+
+    monkeypatch.setattr(Adaptive, "_planned", counted)
+    monkeypatch.setattr(Study, "seconds_per_tflop", pace)
+    study = Study(SearchSettings(trials=48, rungs=(100,), repeats=0))
+    study.play()
+    assert len(plans) <= most_each * 48
+    assert max(plans) <= (48 // 4 if pace == 0.0 else 1), "no more than a part of what there is to plan by"
+    assert volume(study.finished) > 0.9 * usual
+
+
+@functools.cache
+def _usual() -> Study:
+    study = Study(SearchSettings(trials=48, rungs=(100,), repeats=0))
+    study.play()
+    return study
 
 
 def test_limits_shrink_the_front_that_is_looked_for() -> None:

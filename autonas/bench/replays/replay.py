@@ -14,6 +14,8 @@ from autonas.policy.policy import Complete, Finish, Policy, Propose, Stop, Train
 from autonas.policy.settings import SearchSettings
 from autonas.trial import Outcome, Score, StudyRecord, TrialRecord
 
+_FULL_S = 4096.0  # that a full training is said to take, whatever the table's unit: longer than deciding on it
+
 
 def replay(problem: TableProblem, settings: SearchSettings, *, workers: int, limit: Limit) -> Trace:
     """Search the table as a study with these settings would. `settings.rungs` are steps of the table, the last one its last."""
@@ -28,6 +30,7 @@ class Replay:
         assert settings.rungs[-1] == self.table.steps[-1], (settings.rungs, self.table.steps)
         self.policy = Policy(problem, settings)
         self.simulation = Simulation(self.table, workers)
+        self._seconds = _FULL_S / self.table.full_cost
         self._steps = [self.table.steps.index(rung) for rung in settings.rungs]  # of each rung
         self._trials: list[TrialRecord] = []
         self._rows: list[int] = []  # of each trial
@@ -123,7 +126,7 @@ class Replay:
             trial=trial.number,
             attempt=1,
             rung=rung,
-            seconds=ended.cost,
+            seconds=ended.cost * self._seconds,
             scores=scores,
             tokens=tokens,
             new_tokens=tokens - before,
