@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from autonas.policy.surrogate import Array, Inputs, Surrogate, fit
 
 _MOST_TRIALS = 256  # that a process is fitted to: its cost grows with their cube
-_FEW = 8  # below so many, hyperparameters are the prior's
+_FEW = 4  # below so many, hyperparameters are the prior's
 # Of a change that has not been seen yet, in spreads of the first rung: its size is the same for all, its spread is not known.
 _UNSEEN_DEVIATION = 0.4
 # Of the prior's variances, for changes: the trials that go on first are alike, and their changes too.

@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 
 # Logarithms of: a, b, e, p, f, q, noise variance. Prior means and deviations; the targets' unit is their spread.
-_PRIOR_MEAN = np.log(np.array([0.5, 0.2, 0.1, 1.0, 0.2, 1.0, 0.01]))
+_PRIOR_MEAN = np.log(np.array([0.5, 0.2, 0.1, 1.0, 0.4, 1.0, 0.01]))
 _PRIOR_DEVIATION = np.array([1.5, 1.5, 1.5, 0.5, 1.5, 0.5, 1.5])
 _VARIANCES = [0, 1, 2, 4]
 _CONSTANT = 4.0  # variance of the unknown mean
