@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from autonas.policy.candidates import Candidates, Pool, best_of
 from autonas.policy.expectation import Expectation, learn
@@ -41,6 +42,10 @@ _MARGIN = 0.1  # of the box, beyond the ends of the front
 # A trial that waits is stopped when it reaches the front with no more than this probability, by forecasts of which so many have
 # come to their end, and with deviations so many times as wide: an early forecast of what is unlike all that is known errs.
 HOPELESS, _ENOUGH_FINISHED, _CAUTION = 0.005, 8, 2.0
+
+
+# Matrices of some hundred rows are no faster on several threads, which wait for one another, busily, where workers train.
+_THREADS = ThreadpoolController()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,13 @@ class Adaptive:
 
     def hopeless(self, view: View, waiting: Sequence[int]) -> int | None:
         """One of the trials that wait of which a finished one is better in everything, as good as surely; None without any."""
-        expectation = self._learn(view)
-        finished = np.flatnonzero(view.scored)
-        if expectation is None or len(finished) < _ENOUGH_FINISHED or not waiting:
-            return None
-        if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged, view):
-            self._judged, self._hopeless = view.num_outcomes, self._beaten(view, expectation, finished, waiting)
+        with _THREADS.limit(limits=1, user_api="blas"):
+            expectation = self._learn(view)
+            finished = np.flatnonzero(view.scored)
+            if expectation is None or len(finished) < _ENOUGH_FINISHED or not waiting:
+                return None
+            if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged, view):
+                self._judged, self._hopeless = view.num_outcomes, self._beaten(view, expectation, finished, waiting)
         return next((number for number in waiting if number in self._hopeless), None)
 
     def _beaten(
@@ -97,6 +103,10 @@ class Adaptive:
 
     def choose(self, view: View, running: Collection[int], *, may_begin: bool, may_go_on: Collection[int]) -> Choice | None:
         """What to train next: a new candidate when one `may_begin`, or one of the trials that `may_go_on`; None for neither."""
+        with _THREADS.limit(limits=1, user_api="blas"):
+            return self._chosen(view, running, may_begin, may_go_on)
+
+    def _chosen(self, view: View, running: Collection[int], may_begin: bool, may_go_on: Collection[int]) -> Choice | None:
         expectation = self._learn(view)
         if expectation is None or view.num_begun < self._num_first:
             if may_begin:

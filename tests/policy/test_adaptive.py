@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from autonas import cost, pareto
 from autonas.arch import ArchSpec
@@ -155,16 +156,19 @@ def test_jobs_that_are_over_before_the_next_is_decided_on_are_planned_together(
 ) -> None:
     usual = volume(_usual().finished)
     plans: list[int] = []
+    threads: set[int] = set()
     planned = Adaptive._planned
 
     def counted(self: Adaptive, *arguments: Any) -> Any:
         plans.append(arguments[-1])
+        threads.update(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
         return planned(self, *arguments)
 
     monkeypatch.setattr(Adaptive, "_planned", counted)
     monkeypatch.setattr(Study, "seconds_per_tflop", pace)
     study = Study(SearchSettings(trials=48, rungs=(100,), repeats=0))
     study.play()
+    assert threads == {1}, "workers need the others"
     assert len(plans) <= most_each * 48
     assert max(plans) <= (48 // 4 if pace == 0.0 else 1), "no more than a part of what there is to plan by"
     assert volume(study.finished) > 0.9 * usual
