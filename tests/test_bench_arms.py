@@ -152,7 +152,7 @@ def test_real_runs_find_the_right_arm_and_are_not_repeated(
     ("change", "options", "message"),
     [
         ({"learning_rate": 1e-3}, [], "no horizon-bound dimension varies"),
-        ({"width": 512, "heads": 8}, ["--trials", "1"], "give a larger corpus, or smaller architectures"),
+        ({"layers": 8, "width": 1024, "heads": 8}, ["--trials", "1"], "give a larger corpus, or smaller architectures"),
         ({}, ["--samplers", "autonas,random"], "has no use for --samplers"),
     ],
 )
