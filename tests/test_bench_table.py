@@ -304,8 +304,9 @@ def test_a_sentinel_of_the_same_length_is_the_same_training(made: tuple[Findings
     overall = found["agreement of the last rung's losses with those of long trainings"]
     assert overall.ours == 1.0 and overall.met
     assert found["regret of the best at the last rung, among decoders of equal size"].ours == 0.0
-    inside = found["long trainings' losses inside their 95% interval"]  # of what was to be expected of no more tokens
-    assert inside.ours == 1.0 and inside.note.startswith("3 of 3")
+    for name in ("val_loss", "collapse_rate"):  # of what was to be expected of no more tokens
+        inside = found[f"long trainings' {name} inside its 95% interval"]
+        assert inside.ours == 1.0 and inside.note.startswith("3 of 3")
 
 
 def test_longer_trainings_go_on_where_they_were_interrupted(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,12 @@ from autonas.errors import RequestError, StudyError
 from autonas.evaluation.collapse import wilson_interval
 from autonas.ledger import Ledger, check_new, study_lease
 from autonas.policy import sampler
-from autonas.policy.prediction import LEVELS, Ending, Predicted, coverage, predict_loss
-from autonas.policy.replica import block_params
-from autonas.promotion.prediction import curve_of
+from autonas.policy.prediction import LEVELS, Predicted, coverage
+from autonas.policy.replica import FullRun
+from autonas.promotion.prediction import predict_run
 from autonas.recipe import Recipe
-from autonas.reporting.finals import finals, seed_noise
 from autonas.study import Watcher, run_study
-from autonas.trial import StudyRecord, TrialRecord
+from autonas.trial import Budget, StudyRecord, TrialRecord
 
 FILE = "sentinels.csv"
 TAU_GOAL, BAND_TAU_GOAL, COVERAGE_GOAL = 0.8, 0.5, 0.8
@@ -162,22 +161,20 @@ def write(sentinels: Sequence[Sentinel], folder: Path) -> None:
     write_file(folder / FILE, csv_text(rows).encode())
 
 
-def forecasts(table: StudyRecord, sentinels: Sequence[Sentinel]) -> list[Predicted]:
-    """What would have been said of the long trainings before they began: as of a promotion's run, by the table's curves."""
-    curves = [curve_of([trial]) for trial in whole(table) if trial.repeat_of is None]
-    noise, data = seed_noise(finals(table)).deviation, table.attributes["data"]
-    found = []
+def forecasts(table: StudyRecord, sentinels: Sequence[Sentinel]) -> dict[str, list[Predicted]]:
+    """What would have been said of the long trainings before they began, as of a promotion's run: by score, one for each."""
+    training, tokens = Recipe.from_resolved(table.recipe).training, table.attributes["data"]["report"]["tokens"]["train"]
+    found: dict[str, list[Predicted]] = {}
     for sentinel in sentinels:
-        spec, tokens = sentinel.short.spec, sentinel.long.rungs[-1].tokens
-        assert spec is not None
-        unique = min(int(data["report"]["tokens"]["train"]), tokens)
-        size = block_params(spec)
-        run = Ending(tokens=tokens, unique_tokens=unique, params=cost.count_params(spec), block_params=size)
-        found.append(predict_loss(curves, curve_of([sentinel.short]), run, noise=noise))
+        assert sentinel.short.spec is not None
+        budget = Budget(rung=0, tokens=sentinel.long.rungs[-1].tokens, cooldown_tokens=0)
+        full = FullRun(spec=sentinel.short.spec, training=training, budget=budget, corpus_tokens=int(tokens))
+        for name, predicted in predict_run(table, sentinel.short.number, full).items():
+            found.setdefault(name, []).append(predicted)
     return found
 
 
-def rows_of(sentinels: Sequence[Sentinel], wanted: int, predicted: Sequence[Predicted]) -> list[Row]:
+def rows_of(sentinels: Sequence[Sentinel], wanted: int, predicted: Mapping[str, Sequence[Predicted]]) -> list[Row]:
     """How far the table's last rung and the long trainings agree, what a pick by the table's last rung costs, and how well the
     table's curves had `predicted` the long trainings.
     """
@@ -186,7 +183,7 @@ def rows_of(sentinels: Sequence[Sentinel], wanted: int, predicted: Sequence[Pred
     times = sentinels[0].long.rungs[-1].tokens / sentinels[0].short.rungs[-1].tokens
     note = f"{len(sentinels)} of {wanted} decoders trained {times:.3g} times as long"
     rows = []
-    foreseen = np.array([each.value for each in predicted])
+    foreseen = np.array([each.value for each in predicted["val_loss"]])
     bands = f"the same within size bands, parameters within a factor of {BAND:g}"
     for metric, early, counted, goal in (
         ("agreement of the last rung's losses with those of long trainings", short, None, TAU_GOAL),
@@ -221,11 +218,23 @@ def rows_of(sentinels: Sequence[Sentinel], wanted: int, predicted: Sequence[Pred
                 note=f"mean over the neighbourhoods of all decoders; at most {max(regrets):.3f}; {note}",
             )
         )
-    for level, inside in coverage(predicted, long.tolist()).items():
-        goal = COVERAGE_GOAL if level == LEVELS[0] else None
-        low, high = wilson_interval(inside, len(long))
-        metric, met = f"long trainings' losses inside their {level:.0%} interval", None if goal is None else inside >= goal
-        rows.append(Row(metric=metric, unit="of them", ours=inside, low=low, high=high, goal=goal, met=met, note=note))
+    for name, predictions in predicted.items():
+        ends = [sentinel.long.rungs[-1].scores[name].value for sentinel in sentinels]
+        for level, inside in coverage(predictions, ends).items():
+            goal = COVERAGE_GOAL if level == LEVELS[0] else None
+            low, high = wilson_interval(inside, len(ends))
+            rows.append(
+                Row(
+                    metric=f"long trainings' {name} inside its {level:.0%} interval",
+                    unit="of them",
+                    ours=inside,
+                    low=low,
+                    high=high,
+                    goal=goal,
+                    met=None if goal is None else inside >= goal,
+                    note=note,
+                )
+            )
     return rows
 
 

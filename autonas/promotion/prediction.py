@@ -37,7 +37,7 @@ from autonas.trial import Outcome, Score, StudyRecord, TrialRecord, from_json, t
 
 RECORD = "prediction.json"
 _LOSSES = ("val_loss", "bits_per_byte")
-_AS_MUCH = 1.05
+_AS_MUCH = 1.05  # times the pick's score passes for no more
 
 
 def predict_run(
@@ -45,11 +45,11 @@ def predict_run(
 ) -> dict[str, Predicted]:
     """The scores that the full run of this trial of the study's front will end with; `choice` is what its replicas said."""
     own = [each for each in study.trials if each.rungs and trial in (each.number, each.repeat_of) and each.state != "failed"]
-    curves = [curve_of([each]) for each in study.trials if each.rungs and each.spec is not None and each.repeat_of is None]
+    curves = [_curve([each]) for each in study.trials if each.rungs and each.spec is not None and each.repeat_of is None]
     ended = None if replica is None or choice is None else replica_end(replica, choice)
     run = ending(full)
     noise = seed_noise(finals(study)).deviation
-    found = {"val_loss": predict_loss(curves, curve_of(own), run, noise=noise, seeds=len(own), replica=ended)}
+    found = {"val_loss": predict_loss(curves, _curve(own), run, noise=noise, seeds=len(own), replica=ended)}
     last = own[0].rungs[-1]
     collapse = last.scores.get("collapse_rate")
     if collapse is not None:
@@ -59,7 +59,7 @@ def predict_run(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overtaking:
-    """Another trial of the front that is predicted to end its full run with a lower loss than the pick, and to cost no more."""
+    """Another trial of the front that is predicted to end its full run with a lower loss than the pick, at hardly more cost."""
 
     trial: int
     predicted: Predicted  # its loss
@@ -87,7 +87,7 @@ def overtaking(
         if loss.value < least:
             text = (
                 f"By its learning curve trial {other.number} would end lower, with val_loss {prediction_text(loss)}, "
-                f"and costs no more: --trial {other.number} promotes it."
+                f"and costs as much, to a twentieth, or less: --trial {other.number} promotes it."
             )
             found = Overtaking(trial=other.number, predicted=loss, text=text)
     return found
@@ -123,7 +123,7 @@ def _mean(rates: list[Score]) -> Score:
     return Score(value=value, low=min(low, value), high=max(high, value), unit=rates[0].unit, n=rates[0].n)
 
 
-def curve_of(runs: list[TrialRecord]) -> Curve:
+def _curve(runs: list[TrialRecord]) -> Curve:
     """The learning curve of an architecture, whose losses are means over those of its trainings that reached a rung."""
     longest = max(runs, key=lambda run: len(run.rungs))
     spec: ArchSpec | None = longest.spec
@@ -145,7 +145,6 @@ def ending(run: FullRun) -> Ending:
         tokens=run.tokens,
         unique_tokens=run.num_windows * run.spec.context_length,
         params=cost.count_params(run.spec),
-        block_params=block_params(run.spec),
     )
 
 

@@ -71,7 +71,7 @@ def until(curve: Curve, rung: int) -> Curve:
 
 
 def ending(tokens: int, *, unique: int = PLENTY, size: int = 100_000) -> Ending:
-    return Ending(tokens=tokens, unique_tokens=unique, params=size, block_params=size)
+    return Ending(tokens=tokens, unique_tokens=unique, params=size)
 
 
 def width(predicted: Predicted, place: int = 0) -> float:
@@ -98,16 +98,19 @@ def test_real_curves_end_inside_their_intervals_as_often_as_said(seen: int, aske
     assert np.sqrt(np.mean(errors**2)) < 0.35 * np.sqrt(np.mean((naive - truths) ** 2))
 
 
-def test_runs_ten_times_as_long_end_as_predicted() -> None:
-    """The sentinels of the table: a promotion's run each, of which nothing was shown. Their corpus is read 3.4 times."""
-    curves = dict(zip(_trials(), decoders(), strict=True))
+def sentinels() -> list[tuple[dict[str, str], Ending]]:
+    """Runs of some of the table's decoders, ten times as long, on the table's corpus, which they read 3.4 times."""
     with (TABLE / "sentinels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    predictions, truths = [], [float(row["long_val_loss"]) for row in rows]
-    for row in rows:
-        size, own = int(row["params"]), curves[row["trial"]]
-        run = Ending(tokens=int(row["long_tokens"]), unique_tokens=2_724_576, params=size, block_params=own.block_params)
-        predictions.append(predict_loss(decoders(), own, run, noise=NOISE))
+    return [(row, ending(int(row["long_tokens"]), unique=2_724_576, size=int(row["params"]))) for row in rows]
+
+
+def test_runs_ten_times_as_long_end_as_predicted() -> None:
+    """As a promotion's run each, of which nothing was shown."""
+    curves = dict(zip(_trials(), decoders(), strict=True))
+    rows = [row for row, _ in sentinels()]
+    predictions = [predict_loss(decoders(), curves[row["trial"]], run, noise=NOISE) for row, run in sentinels()]
+    truths = [float(row["long_val_loss"]) for row in rows]
     found = coverage(predictions, truths)
     assert found[0.8] >= 0.75
     assert found[0.95] >= 0.9
@@ -115,6 +118,21 @@ def test_runs_ten_times_as_long_end_as_predicted() -> None:
     # They know better than the last rung does who will be best: sizes fall at paces of their own.
     by_rung = kendalltau([float(row["val_loss"]) for row in rows], truths).statistic
     assert kendalltau([each.value for each in predictions], truths).statistic > by_rung + 0.1
+
+
+def test_collapse_rates_of_runs_ten_times_as_long_are_as_predicted() -> None:
+    with (TABLE / "decoders.csv").open(newline="") as file:
+        table = {row["trial"]: row for row in csv.DictReader(file)}
+    predictions, truths = [], []
+    for row, run in sentinels():
+        value, low, high = (float(table[row["trial"]][f"collapse_rate{end}"]) for end in ("", "_low", "_high"))
+        score = Score(value=value, low=low, high=high, unit="share", n=256)
+        predictions.append(predict_collapse(score, int(row["tokens"]), run))
+        truths.append(float(row["long_collapse_rate"]))
+    found = coverage(predictions, truths)
+    assert found[0.8] >= 0.75
+    assert found[0.95] >= 0.9
+    assert np.mean([width(each) for each in predictions]) < 0.2, "wide enough to hold anything"
 
 
 def test_few_curves_are_enough_to_be_honest() -> None:
@@ -232,7 +250,7 @@ def test_repeated_tokens_are_worth_less_than_fresh_ones() -> None:
 
 def replica(loss: float, *, collapse: Score | None = None) -> ReplicaEnd:
     """A quarter of `FULL`."""
-    quarter = ending(FULL.tokens // 4, unique=FULL.unique_tokens // 4, size=FULL.block_params // 4)
+    quarter = ending(FULL.tokens // 4, unique=FULL.unique_tokens // 4, size=FULL.params // 4)
     return ReplicaEnd(ending=quarter, loss=loss, seeds=4, collapse_rate=collapse)
 
 
@@ -253,7 +271,7 @@ def sized_curves() -> list[Curve]:
 
 def test_a_replica_that_overfits_says_that_the_run_will() -> None:
     curves = sized_curves()
-    own = min(curves, key=lambda curve: abs(curve.block_params - FULL.block_params))
+    own = min(curves, key=lambda curve: abs(curve.block_params - FULL.params))
     alone = predict_loss(curves, own, FULL, noise=0.02)
     well, ill = (predict_loss(curves, own, FULL, noise=0.02, replica=replica(loss)) for loss in (3.0, 3.6))
     assert ill.value > well.value + 0.3
