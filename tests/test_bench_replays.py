@@ -17,7 +17,9 @@ from autonas.bench.replays import contestants
 from autonas.bench.replays.clairvoyant import clairvoyant
 from autonas.bench.replays.contestants import Arena, contestant, policy_settings, spread_over_sizes
 from autonas.bench.replays.loops import drive
+from autonas.bench.replays.optuna_peers import OptunaPeer
 from autonas.bench.replays.replay import Replay, replay
+from autonas.bench.replays.screened import Proposed
 from autonas.bench.replays.simulation import Limit, Simulation
 from autonas.bench.search import measure
 from autonas.bench.table_file import read_table
@@ -287,6 +289,39 @@ def test_unknown_searchers_are_refused(table: Table) -> None:
         contestant("tpee")
     assert contestant("tpe+rungs").policy and not contestant("tpe").policy
     assert policy_settings("tpe+rungs", table, 0).scheduler == "pareto"
+
+
+@pytest.mark.parametrize("name", ["tpe+screening", "nsgaii+screening"])
+def test_a_peer_that_is_screened_trains_what_it_has_proposed(curved: Table, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[int] = set()
+    told: list[int] = []
+    propose, fresh, add = Proposed.draw, Proposed.fresh, OptunaPeer.add
+
+    def draw(self: Proposed, *args: Any) -> list[Any]:
+        drawn = propose(self, *args)
+        if told:
+            asked.update(self.row(params) for params in drawn)
+        return drawn
+
+    def left(self: Proposed, *args: Any) -> Any:
+        """Where all that is proposed has been tried."""
+        found = fresh(self, *args)
+        assert found is not None
+        asked.add(self.row(found))
+        return found
+
+    def learn(self: OptunaPeer, row: int, *rest: Any) -> None:
+        told.append(row)
+        add(self, row, *rest)
+
+    monkeypatch.setattr(Proposed, "draw", draw)
+    monkeypatch.setattr(Proposed, "fresh", left)
+    monkeypatch.setattr(OptunaPeer, "add", learn)
+    trace = Arena(curved).run(name, 0, Limit(trainings=10))
+    assert trace.duplicates == 0 and len(told) >= 8
+    assert told == list(trace.finished)  # each once, and what failed is nothing that could be told
+    assert len(trace.begun) == len(told), "every trial is trained to its end"
+    assert set(trace.tried[3:]) <= asked and asked - set(trace.tried)
 
 
 # The clairvoyant

@@ -1,6 +1,7 @@
 """Who takes part in `autonas bench search`: the search policy of autonas with one setting or another, and other searchers.
 
-A name with `+` is the policy of autonas with a sampler and a scheduler of its own (`tpe+rungs`): an ablation.
+A name with `+` is an ablation: the policy of autonas with a sampler and a scheduler (`tpe+rungs`, `autonas+full`), or a sampler
+of Optuna whose proposals are screened as those of autonas are (`tpe+screening`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from autonas.policy.settings import SAMPLERS, SearchSettings
 from autonas.space.node import closest
 
 OURS = "autonas"
-PEERS = ("tpe", "nsgaii", "nsgaii-16", "gp", "random", "size", "moasha", "ray")
+OPTUNAS = ("tpe", "nsgaii", "nsgaii-16", "gp")
+PEERS = (*OPTUNAS, "random", "size", "moasha", "ray")
 # Random rows cost no time to ask for: they go on until this share is found, so that their budgets are not cut off.
 ENOUGH = 0.99
+_SCREENING = "screening"
 _UNHURRIED = ("random", "size")
 _NO_END = 10**18  # of the tokens that a study may train: a replay ends at the budget of the bench
 
@@ -66,6 +69,13 @@ class Arena:
         Raises:
             NotMeasured: the contestant cannot take part.
         """
+        sampler, _, scheduler = name.partition("+")
+        if scheduler == _SCREENING:
+            from autonas.bench.replays.optuna_peers import OptunaPeer
+            from autonas.bench.replays.screened import Proposed, ScreenedReplay
+
+            proposed = Proposed(self.policys, OptunaPeer(self.peers.table, sampler, seed), self.peers)
+            return ScreenedReplay(proposed, policy_settings(f"{OURS}+full", self.table, seed), self.workers).run(limit)
         if name not in PEERS:
             return replay(self.policys, policy_settings(name, self.table, seed), workers=self.workers, limit=limit)
         if name in _UNHURRIED:
@@ -103,9 +113,10 @@ def contestant(name: str) -> Contestant:
         return Contestant(name=name, flags=flags, policy=False, versions=versions)
     sampler, _, scheduler = name.partition("+")
     schedulers = typing.get_args(typing.get_type_hints(SearchSettings)["scheduler"])
-    known = [OURS, *PEERS, *(f"{each}+rungs" for each in SAMPLERS)]
-    if name == OURS and OURS not in SAMPLERS:
-        raise NotMeasured("this version has no sampler of that name")
+    if scheduler == _SCREENING and sampler in OPTUNAS:
+        flags = "its proposals, among which the policy of `autonas search` chooses; trained to their ends"
+        return Contestant(name=name, flags=flags, policy=True, versions={})
+    known = [OURS, *PEERS, *(f"{each}+rungs" for each in SAMPLERS), f"tpe+{_SCREENING}", f"nsgaii+{_SCREENING}", f"{OURS}+full"]
     if sampler not in SAMPLERS or (scheduler not in (*schedulers, "rungs") and name != OURS):
         raise RequestError(f"--samplers: {name!r} is no searcher that can be replayed{closest(name, known)}")
     how = f"sampler {sampler}, scheduler {scheduler}" if scheduler else "its defaults"

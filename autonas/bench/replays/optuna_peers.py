@@ -6,11 +6,12 @@ The space is define-by-run, as Optuna recommends where one parameter says how ma
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from autonas.bench.replays.loops import MOST_DUPLICATES
 from autonas.bench.tables import Table
@@ -18,6 +19,7 @@ from autonas.policy.problem import Params
 from autonas.policy.sampler import distributions
 from autonas.space.domains import Choice, Domain, Float, Int, Value
 
+Notes = Mapping[str, Any]  # that a sampler leaves with a trial: a generation, for one
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
     "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
@@ -61,16 +63,28 @@ class OptunaPeer:
         if scores is not None and not (drawn or self._told_of_rows):
             self._study.tell(token, list(scores))
             return
-        notes = dict(self._study.get_trials(deepcopy=False)[token.number].system_attrs)  # a generation, for one
-        self._study.tell(token, state=TrialState.FAIL)
+        notes = self._give_up(token)
         if scores is not None:
-            self._study.add_trial(self._finished(row, scores, notes))
+            self.add(row, scores, notes)
 
-    def _finished(self, row: int, scores: Sequence[float], notes: dict[str, object]) -> FrozenTrial:
+    def propose(self) -> tuple[Params, Notes]:
+        """What it would try next, which it is not held to; and what it wants to know if that is tried."""
+        trial, params = self.ask()
+        return params, self._give_up(trial)
+
+    def _give_up(self, token: optuna.Trial) -> Notes:
+        notes = dict(self._study.get_trials(deepcopy=False)[token.number].system_attrs)
+        self._study.tell(token, state=TrialState.FAIL)
+        return notes
+
+    def add(self, row: int, scores: Sequence[float], notes: Notes) -> None:
+        """Tell of a row that has been trained."""
         params = {name: value for name, value in self._table.rows[row].items() if name in self._kinds}
         kinds: dict[str, BaseDistribution] = {name: self._kinds[name] for name in params}
-        return optuna.trial.create_trial(
-            state=TrialState.COMPLETE, values=list(scores), params=params, distributions=kinds, system_attrs=notes
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE, values=list(scores), params=params, distributions=kinds, system_attrs=dict(notes)
+            )
         )
 
     def goes_on(self, token: optuna.Trial, step: int, scores: Sequence[float]) -> bool:

@@ -43,7 +43,7 @@ class Replay:
         exhausted = False
         while True:
             if not self.simulation.idle:
-                self._collect()
+                self.take_in(self.simulation.wait())
             else:
                 step = self.policy.next_step(self.study, running=frozenset(self.simulation.running), accepting=True)
                 if isinstance(step, Finish):
@@ -53,7 +53,7 @@ class Replay:
                     self._take(step)
                     continue
                 assert self.simulation.running, "the policy waits, and nothing is under way"
-                self._collect()
+                self.take_in(self.simulation.wait())
             if limit.reached(self.simulation):
                 break
         return self.simulation.trace(duplicates=self._duplicates, proposals=len(self._trials), exhausted=exhausted)
@@ -104,8 +104,8 @@ class Replay:
         self._study = None
         self.simulation.begin(row)
 
-    def _collect(self) -> None:
-        ended = self.simulation.wait()
+    def take_in(self, ended: Ended) -> None:
+        """Write down how a job has ended."""
         trial = self._trials[ended.trial]
         if ended.failed:
             self._change(ended.trial, state="failed", failure="nan", reason="it has no scores in the table")
