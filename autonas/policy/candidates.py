@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import heapq
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,8 @@ class Candidates:
         self._drawn: dict[int, Pool] = {}
         self._spread: Pool | None = None
         self._scale: tuple[Array, Array] | None = None
-        self._order: list[int] = []  # of the first draws, so that any beginning of it is spread out
+        self._order: list[int] = []  # places of the first draws, as far as they were asked for
+        self._following: Iterator[int] | None = None  # those after them
 
     def rng(self, *what: object) -> np.random.Generator:
         """A generator that depends on the study's seed and on what it is for."""
@@ -113,37 +115,47 @@ class Candidates:
             self._problem.efforts(params),
         )
 
-    def first(self, known: Container[str]) -> Params | None:
-        """What to begin with, while nothing can be predicted: what was asked for, then the front that sizes let expect."""
+    def first(self, known: Collection[str]) -> Params | None:
+        """What to begin with, while nothing can be predicted: what was asked for, then the front that sizes let expect.
+
+        Where there are more workers than that lasts for, draws.
+        """
         for params in self._prior.starts:
             if self._problem.identity(params) not in known:
                 return params
         pool = self._spread_out()
         if pool is None:
             return None
-        for place in range(len(pool)):
-            if place == len(self._order):
-                self._order.append(self._next_of(pool))
-            if pool.identities[self._order[place]] not in known:
-                return pool.params[self._order[place]]
-        return None
+        for place in self._first_places(pool):
+            if pool.identities[place] not in known:
+                return pool.params[place]
+        drawn = self.control(len(known), known)
+        return drawn or self._problem.fresh(self.rng("first", len(known)), known)
 
-    def _next_of(self, pool: Pool) -> int:
+    def _first_places(self, pool: Pool) -> Iterator[int]:
+        """All places of the pool, as far as they are asked for; any beginning of them is spread out."""
+        if self._following is None:
+            self._following = self._spread_order(pool)
+        yield from self._order
+        for place in self._following:
+            self._order.append(place)
+            yield place
+
+    def _spread_order(self, pool: Pool) -> Iterator[int]:
         """What adds most hypervolume to those before it if larger models are better, in what is known of all of them.
 
-        Where that is nothing, what is farthest from those before it.
+        Then, and where nothing is known of them, what is farthest from those before it.
         """
         known = ~np.isnan(pool.before).any(axis=0)
-        if not self._problem.num_sizes or not known.any():
-            return _farthest(pool.inputs.sizes if self._problem.num_sizes else pool.inputs.features, self._order)
-        points = pareto.normalised(np.concatenate([-pool.inputs.sizes[:, :1], pool.before[:, known]], axis=1))
-        reference = np.full(points.shape[1], _REFERENCE)
-        left = [int(place) for place in best_of(points) if place not in self._order]
-        if not left:
-            return _farthest(points, self._order)
-        own = [points[place] for place in self._order]
-        gains = [pareto.hypervolume([*own, points[place]], reference) for place in left]
-        return left[int(np.argmax(gains))]
+        chosen: list[int] = []
+        if self._problem.num_sizes and known.any():
+            points = pareto.normalised(np.concatenate([-pool.inputs.sizes[:, :1], pool.before[:, known]], axis=1))
+            for place in _by_gain(points, best_of(points)):
+                chosen.append(place)
+                yield place
+        else:
+            points = pool.inputs.sizes if self._problem.num_sizes else pool.inputs.features
+        yield from _by_distance(points, chosen)
 
     @functools.cached_property
     def usual_effort(self) -> float:
@@ -152,6 +164,7 @@ class Candidates:
         return 1.0 if pool is None else float(pool.efforts.mean())
 
     def _spread_out(self) -> Pool | None:
+        """The first draws; None where nothing is legal."""
         if self._spread is None:
             drawn = self._problem.draw(self.rng("spread"), _SPREAD)
             self._spread = self.described(drawn) if drawn else None
@@ -195,15 +208,36 @@ class Candidates:
         return pool.take(sorted(first.values()))
 
 
-def _farthest(points: Array, chosen: Sequence[int]) -> int:
-    """The point (of n, d) farthest from those chosen; the first is the one nearest to the middle."""
-    if not chosen:
-        return int(np.argmin(((points - np.median(points, axis=0)) ** 2).sum(axis=1)))
+def _by_gain(points: Array, places: NDArray[np.int64]) -> Iterator[int]:
+    """These places of the points (n, d), normalised ones, each the one that adds most hypervolume to those before it.
+
+    What a point would add never grows while others join (hypervolume is submodular), so that only those are worked out anew
+    that would still be ahead.
+    """
+    front = pareto.Front(np.full(points.shape[1], _REFERENCE))
+    most = [(-math.inf, int(place)) for place in places]  # minus what each adds at most; ties go to the first
+    while most:
+        bound, place = heapq.heappop(most)
+        own = (-front.gain(points[place]), place)
+        if bound == own[0] or not most or own <= most[0]:
+            front.add(points[place])
+            yield place
+        else:
+            heapq.heappush(most, own)
+
+
+def _by_distance(points: Array, chosen: Sequence[int]) -> Iterator[int]:
+    """The other points (of n, d), each the one farthest from those before it; the first of all is the one in the middle."""
     gaps = np.full(len(points), np.inf)
-    for other in chosen:
-        gaps = np.minimum(gaps, ((points - points[other]) ** 2).sum(axis=1))
-    gaps[list(chosen)] = -1.0
-    return int(np.argmax(gaps))
+    if chosen:
+        for other in chosen:
+            gaps = np.minimum(gaps, ((points - points[other]) ** 2).sum(axis=1))
+        gaps[list(chosen)] = -1.0
+    for num in range(len(chosen), len(points)):
+        far = int(np.argmax(gaps)) if num else int(np.argmin(((points - np.median(points, axis=0)) ** 2).sum(axis=1)))
+        yield far
+        gaps = np.minimum(gaps, ((points - points[far]) ** 2).sum(axis=1))
+        gaps[far] = -1.0
 
 
 def best_of(mean: Array) -> NDArray[np.int64]:

@@ -10,7 +10,9 @@ different budgets never stand side by side.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -77,7 +79,8 @@ def draw(
     rung = learning_rung(study, num_rungs)
     shown = [objective for objective in problem.objectives if objective.known != "final" or rung == num_rungs - 1]
     kinds = distributions(problem.domains)
-    frozen = [_frozen(record, kinds, shown, rung) for record in study.trials if record.repeat_of is None]
+    generations = _Generations(study, shown, rung)
+    frozen = [_frozen(record, kinds, shown, rung, generations) for record in study.trials if record.repeat_of is None]
     failed: dict[str, Any] = {}
     if name == "gp":
         points = tuple(point for point in map(_point, frozen) if point is not None)
@@ -96,7 +99,7 @@ def draw(
             memory = optuna.create_study(directions=["minimize"] * len(shown), sampler=sampler)
             memory.add_trials(frozen)
             trial = memory.ask(fixed_distributions=kinds)
-            notes = memory.get_trials(deepcopy=False)[-1].system_attrs
+            notes = generations.of_the_study(memory.get_trials(deepcopy=False)[-1].system_attrs)
     finally:
         optuna.logging.set_verbosity(verbosity)
     return dict(trial.params), {**notes, **failed}
@@ -114,10 +117,46 @@ def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     raise RecipeError(f"there is no sampler {name!r}; choose one of {', '.join(OPTUNA_SAMPLERS)}")
 
 
-def _frozen(record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: Sequence[Objective], rung: int) -> FrozenTrial:
+class _Generations:
+    """Generations as nsgaii counts them in a study, joined where less than two trials of one are left at the rung shown.
+
+    Parents are those trials shown that belong to the generation before: where halving has left none the sampler draws at
+    random, and of a single one it fails.
+    """
+
+    _KEY = "NSGAIISampler:generation"
+
+    def __init__(self, study: StudyRecord, shown: Sequence[Objective], rung: int) -> None:
+        left = (t for t in study.trials if t.repeat_of is None and t.state not in ("infeasible", "failed"))
+        scored = (t for t in left if len(t.rungs) > rung and all(t.score(o.name, rung) is not None for o in shown))
+        numbers = sorted(int(t.sampler_state[self._KEY]) for t in scored if self._KEY in t.sampler_state)
+        self._left: list[int] = []  # the last generation of each that the sampler is shown
+        count = 0
+        for number, following in itertools.zip_longest(numbers, numbers[1:]):
+            count += 1
+            if following is None or (count >= 2 and following > number):
+                self._left.append(number)
+                count = 0
+
+    def shown(self, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """Notes of the study's in the count that the sampler is shown."""
+        generation = notes.get(self._KEY)
+        return dict(notes) if generation is None else {**notes, self._KEY: bisect.bisect_left(self._left, generation)}
+
+    def of_the_study(self, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """The sampler's notes in the study's count."""
+        place = notes.get(self._KEY)
+        if place is None or not self._left:
+            return dict(notes)
+        return {**notes, self._KEY: self._left[place] if place < len(self._left) else self._left[-1] + 1}
+
+
+def _frozen(
+    record: TrialRecord, kinds: Mapping[str, BaseDistribution], shown: Sequence[Objective], rung: int, generations: _Generations
+) -> FrozenTrial:
     """A record as the in-memory study holds it: its values at `rung`, or what became of it before."""
     params = {name: value for name, value in record.params.items() if name in kinds}
-    system_attrs = {k: v for k, v in record.sampler_state.items() if not k.startswith("constraints")}
+    system_attrs = {k: v for k, v in generations.shown(record.sampler_state).items() if not k.startswith("constraints")}
     values = [record.score(objective.name, rung) for objective in shown]
     state, numbers = TrialState.PRUNED, None
     if record.state == "infeasible":

@@ -143,6 +143,31 @@ def test_what_was_infeasible_is_avoided(name: str) -> None:
     assert refused(ignorant) >= (10 if name == "gp" else 3)
 
 
+@pytest.mark.parametrize("left", [(1, 10, 4), (0, 1, 12), (8, 0, 5), (0, 0, 12), (1, 1, 10), (9, 1, 1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_nsgaii_goes_on_whatever_halving_has_left_of_its_generations(left: tuple[int, ...], seed: int) -> None:
+    """Of three generations so many trials each have reached the second rung."""
+    key = "NSGAIISampler:generation"
+    trials: list[TrialRecord] = []
+    for params in draws(48):
+        _, notes = sampler.draw("nsgaii", PROBLEM, study_of(*trials), num_rungs=2, seed=seed)
+        trials.append(trained(0, params, sampler_state=notes, state="live"))
+    assert [int(trial.sampler_state[key]) for trial in trials] == [0] * 16 + [1] * 16 + [2] * 16
+
+    def promoted(trial: TrialRecord) -> TrialRecord:
+        (first,) = trial.rungs
+        return dataclasses.replace(trial, rungs=(first, dataclasses.replace(first, rung=1)))
+
+    ends = [range(16 * generation, 16 * generation + count) for generation, count in enumerate(left)]
+    shown = [promoted(trial) if any(place in end for end in ends) else trial for place, trial in enumerate(trials)]
+    for _ in range(20):  # until a generation is full, and the next one begins
+        assert sampler.learning_rung(study_of(*shown), 2) == 1
+        params, notes = sampler.draw("nsgaii", PROBLEM, study_of(*shown), num_rungs=2, seed=seed)
+        shown.append(promoted(trained(0, params, sampler_state=notes, state="live")))
+    later = [int(trial.sampler_state[key]) for trial in shown[48:]]
+    assert later == sorted(later) and later[0] == 2 and later[-1] in (3, 4)
+
+
 def test_gp_does_not_propose_what_is_running() -> None:
     scored = [gaussian.Point(state="scored", params=p, values=(loss_of(p), 0.0)) for p in draws(20)]
     kinds = sampler.distributions(DOMAINS)
