@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,6 +176,39 @@ def test_workers_do_not_wait_for_each_other(curved: Table) -> None:
     few = replay(TableProblem(curved), with_rungs(curved), workers=3, limit=Limit(trainings=2))
     assert few.ended_spent >= 2 * curved.full_cost * (1 - 1e-9) and few.ended_begun < 40
     assert few.tried == trace.tried[: few.ended_begun]  # a limit cuts off, and changes nothing before
+
+
+SCALE = """
+import json, resource, sys
+from pathlib import Path
+from autonas.bench.replays.contestants import Arena
+from autonas.bench.replays.simulation import Limit
+from autonas.bench.table_file import read_table
+
+table = read_table(Path(sys.argv[1]), Path(sys.argv[2]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+trace = Arena(table, workers=1000).run("autonas", 0, Limit(trainings=10**6))
+print(json.dumps({
+    "kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before,
+    "tried": len(trace.tried), "distinct": len(set(trace.tried)), "duplicates": trace.duplicates,
+    "share": trace.shares[-1], "busy": trace.ended_spent / (1000 * trace.elapsed[-1]),
+    "to_99": trace.budget_to(0.99, "compute") / trace.ended_spent, "all": float(table.spent[:, -1].sum() / trace.ended_spent),
+}))
+"""
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_on_a_thousand_workers(tmp_path: Path) -> None:
+    """In a process of its own, whose memory is its own too; minutes of it."""
+    files = write_table_with_curves(tmp_path, finished(10_000))
+    done = subprocess.run([sys.executable, "-c", SCALE, *map(str, files)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["tried"] == found["distinct"] == 10_000 and found["duplicates"] == 0
+    assert found["kib"] < 1024**2, "the memory of a study grows with its trials alone"
+    assert found["share"] > 0.999 and found["to_99"] < 0.6
+    assert found["busy"] > 0.9, "workers have waited for one another"
+    assert found["all"] > 1.2, "hopeless trials are not trained to their ends"
 
 
 @pytest.mark.parametrize("workers", [1, 7])

@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from autonas.policy.candidates import Candidates, Pool, best_of
 from autonas.policy.expectation import Expectation, learn
-from autonas.policy.gain import Scores, dominating, expected_gains, open_points
+from autonas.policy.gain import Firm, Scores, dominating, expected_gains, open_points
 from autonas.policy.index import GRID, indices
 from autonas.policy.prior import Prior
 from autonas.policy.problem import Array, Params, Problem
@@ -76,6 +76,7 @@ class Adaptive:
         self._learnt: tuple[int, Expectation] | None = None
         self._plan: list[Choice] = []
         self._situation: object = None  # in which it was made
+        self._firm = Firm()
         self._judged: int | None = None  # the results there were when it was last worked out who is hopeless
         self._hopeless: frozenset[int] = frozenset()
 
@@ -172,7 +173,7 @@ class Adaptive:
         under_way = np.array([view.row(n) for n in sorted({*running, *held}) if view.has(n)], dtype=np.int64)
         waiting = np.array([view.row(n) for n in may_go_on], dtype=np.int64)
         done, _ = expectation.of_trials(view, inputs, finished)
-        firm = np.union1d(best_of(done.mean), best_of(done.mean - 2.0 * done.deviation))  # the others take nothing from anybody
+        firm = self._firm.places(finished, done)
         finished, done = finished[firm], done.take(firm)
         coming, _ = expectation.of_trials(view, inputs, under_way)
         hopeful, forecasts = expectation.of_trials(view, inputs, waiting)

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from autonas.policy.candidates import best_of
+
 Array = NDArray[np.float64]
 
 _CHUNK, _MOST_CHUNKS = 8192, 12
@@ -40,6 +42,34 @@ class Scores:
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Scores:
         return Scores(self.mean[rows], self.deviation[rows])
+
+
+class Firm:
+    """Finished trials that may be on the front by their scores or by what these may be in truth; the others take nothing from
+    anybody.
+
+    Of those that were looked at before, while no score of theirs has changed, only these few are compared with what has come.
+    """
+
+    def __init__(self) -> None:
+        self._rows = np.zeros(0, dtype=np.int64)
+        self._low, self._mean = np.zeros((0, 0)), np.zeros((0, 0))
+        self._kept = np.zeros(0, dtype=np.int64)
+
+    def places(self, rows: NDArray[np.int64], scores: Scores) -> NDArray[np.int64]:
+        """Places (k,) among the finished trials of these rows (n,), rising, with `scores` of all of them."""
+        mean, low = scores.mean, scores.mean - 2.0 * scores.deviation
+        seen = np.isin(rows, self._rows, assume_unique=True)
+        compared = np.arange(len(rows))
+        if (
+            seen.sum() == len(self._rows) > 0
+            and np.array_equal(mean[seen], self._mean)
+            and np.array_equal(low[seen], self._low)
+        ):
+            compared = np.flatnonzero(~seen | np.isin(rows, self._kept, assume_unique=True))
+        found: NDArray[np.int64] = compared[np.union1d(best_of(mean[compared]), best_of(low[compared]))]
+        self._rows, self._mean, self._low, self._kept = rows, mean, low, rows[found]
+        return found
 
 
 def dominating(scores: Scores, points: Array, doubt: Array | float = 0.0) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autonas import pareto
-from autonas.policy.gain import Scores, dominating, expected_gains, open_points, still_free
+from autonas.policy.gain import Firm, Scores, dominating, expected_gains, open_points, still_free
 
 LOW, HIGH = np.zeros(3), np.ones(3)
 SHIFT = np.full(3, 0.3)
@@ -67,3 +67,20 @@ def test_probabilities_of_dominating_are_products_of_normal_ones() -> None:
     assert chance[0] == pytest.approx([0.5, 0.8413, 0.0], abs=1e-4)
     doubted = dominating(scores, np.array([[1.0, 1.0]]), np.array([np.sqrt(3.0), 0.0]))
     assert doubted[0, 0] == pytest.approx(0.6915, abs=1e-4)
+
+
+def test_who_is_firm_is_the_same_trial_by_trial_as_at_once() -> None:
+    """Trials that come in any order, of which some are measured again and one is taken back."""
+    rng = np.random.default_rng(4)
+    mean, deviation = rng.random((60, 3)), rng.choice([0.0, 0.1], size=(60, 3))
+    order = rng.permutation(60)
+    firm = Firm()
+    for count in range(1, 61):
+        rows = np.sort(order[:count])
+        if count == 30:
+            mean[order[:5]] += 0.5  # repeats: they were not that good
+        if count == 45:
+            rows = np.setdiff1d(rows, rows[firm.places(rows, Scores(mean[rows], deviation[rows]))][:1])
+        found = firm.places(rows, Scores(mean[rows], deviation[rows]))
+        expected = pareto.non_dominated(mean[rows]) | pareto.non_dominated(mean[rows] - 2 * deviation[rows])
+        assert found.tolist() == np.flatnonzero(expected).tolist()
