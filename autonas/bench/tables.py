@@ -162,6 +162,7 @@ class TableProblem:
     """A table as the policy sees it (policy/problem.py: Problem): candidates are its rows, and nothing else is legal."""
 
     limits: Mapping[str, float] = {}
+    preference: Mapping[str, float] = {}
 
     def __init__(self, table: Table) -> None:
         self.table = table

@@ -38,6 +38,8 @@ _EACH_ONE, _SHARE = 96, 16
 # Where jobs are over sooner than it takes to decide on them, so many are planned at a time as take this long, but no more than
 # a part of the results that there are to learn from.
 _DECIDING_S, _LEARNT_FROM = 0.05, 4
+# A point of the box is worth 1/e of another that is nearer by so much, as a share of the box, to what is preferred.
+_FAR_OFF = 0.1
 _MARGIN = 0.1  # of the box, beyond the ends of the front
 # A trial that waits is stopped when it reaches the front with no more than this probability, by forecasts of which so many have
 # come to their end, and with deviations so many times as wide: an early forecast of what is unlike all that is known errs.
@@ -193,21 +195,22 @@ class Adaptive:
         low, high = self._box(view, taken, hopeful)
         shift = self._candidates.rng("points", view.num_begun).random(len(low))
         points, free, share = open_points(low, high, taken, hopeful, shift)
+        value = free * share * self._preferred((points - low) / (high - low))
         costs = self._costs(view, expectation, inputs, waiting, pool)
         first = np.zeros(len(hopeful), dtype=np.int64)
         first[: len(waiting)] = view.reached[waiting]
         prices = np.where(np.arange(costs.shape[1]) >= first[:, None], costs, 0.0).sum(axis=1)
         most = max(_MOST_INDEXED, 2 * length)
-        places, gains, chances = _screened(hopeful, prices, points, free * share, len(waiting), most)
+        places, gains, chances = _screened(hopeful, prices, points, value, len(waiting), most)
         worth = np.zeros(len(places))
         for count in np.unique(first[places]):
             some = np.flatnonzero(first[places] == count)
             at = places[some]
-            worth[some] = self._indices(hopeful.take(at), stages[at, count:], costs[at, count:], points, free * share)
+            worth[some] = self._indices(hopeful.take(at), stages[at, count:], costs[at, count:], points, value)
         if not worth.any():  # nothing is expected of anything: what is cheapest tells more soonest
             worth = 1e-30 / costs[places].sum(axis=1)
         jobs: list[Choice] = []
-        for pick in _greedy(worth, chances, free, length):
+        for pick in _greedy(worth, chances, value, length):
             place = int(places[pick])
             if place < len(waiting):
                 jobs.append(Choice(trial=may_go_on[place], reached=int(first[place])))
@@ -215,6 +218,19 @@ class Adaptive:
                 assert pool is not None
                 jobs.append(Choice(params=pool.params[place - len(waiting)], notes={GAIN: float(gains[pick])}))
         return jobs
+
+    def _preferred(self, shares: Array) -> Array:
+        """What points are worth for where they lie in the box, (s, m) from 0 to 1: the same without preferences.
+
+        With them the less the farther they are from the best of what counts, as a promotion's pick is measured (weighted
+        hypervolume, Zitzler et al. 2007).
+        """
+        weights = self._problem.preference
+        if not weights:
+            return np.ones(len(shares))
+        factors = np.array([weights.get(objective.name, 0.0) for objective in self._problem.objectives])
+        worth: Array = np.exp(-np.sqrt((shares**2) @ (factors / factors.sum())) / _FAR_OFF)
+        return worth
 
     def _box(self, view: View, taken: Scores, hopeful: Scores) -> tuple[Array, Array]:
         """Where gains count (m,), (m,): from beyond the best that can be hoped for to beyond the ends of the expected front.

@@ -51,6 +51,11 @@ class Problem(Protocol):
         ...
 
     @property
+    def preference(self) -> Mapping[str, float]:
+        """The weights of objectives in what whoever asked will pick from the front; empty: nothing is preferred."""
+        ...
+
+    @property
     def num_sizes(self) -> int:
         """How many of the features, the first ones, are logarithms of sizes: what learning is known to scale with."""
         ...
@@ -91,11 +96,18 @@ class Problem(Protocol):
 class SpaceProblem:
     """A space of architectures and the objectives of a study, as the policy sees them."""
 
-    def __init__(self, space: Space, objectives: Sequence[str], limits: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        objectives: Sequence[str],
+        limits: Mapping[str, float] | None = None,
+        preference: Mapping[str, float] | None = None,
+    ) -> None:
         self.space = space
         self.objectives = tuple(OBJECTIVES[name] for name in objectives)
         self.domains: Mapping[str, Domain] = space.searched_domains
         self.limits: Mapping[str, float] = limits or {}
+        self.preference: Mapping[str, float] = preference or {}
         self._encoding = Encoding(self.domains)
         self._decoded = functools.lru_cache(maxsize=_MOST_KEPT)(self._decode)
         self._identified = functools.lru_cache(maxsize=_MOST_KEPT)(self._identify)

@@ -93,7 +93,9 @@ class Recipe:
     @property
     def problem(self) -> SpaceProblem:
         """What the search policy sees. Limits on who may be promoted shrink the front that is looked for."""
-        return SpaceProblem(self.space, self.objectives, self.promote.limits if self.promote else {})
+        if self.promote is None:
+            return SpaceProblem(self.space, self.objectives)
+        return SpaceProblem(self.space, self.objectives, self.promote.limits, self.promote.preference(self.objectives))
 
     @property
     def needs_latency(self) -> bool:

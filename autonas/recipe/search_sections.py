@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,12 @@ class PromoteSettings:
     steps: int = 50_000
     limits: Mapping[str, float] = field(default_factory=dict)  # score -> the most it may be, in its unit
     weights: Mapping[str, float] = field(default_factory=dict)  # objective -> its weight in the knee; 1 where left out
+
+    def preference(self, objectives: Sequence[str]) -> dict[str, float]:
+        """What the pick is measured by, as weights of objectives; empty where it is to be the plain knee."""
+        if self.select != KNEE:
+            return {self.select: 1.0}
+        return {name: self.weights.get(name, 1.0) for name in objectives} if self.weights else {}
 
 
 def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int]:
@@ -172,11 +178,14 @@ def read_promote(root: Section) -> PromoteSettings | None:
         raise weights.complaint(f"belongs to the {KNEE}; leave out `select: {select}` or the weights")
     limits = section.child("limits", OBJECTIVES).node.entries()
     weighted = section.child("weights", objectives).node.entries()
+    found = {name: entry.number(least=0.0, most=1e9) for name, entry in weighted.items()}
+    if weights is not None and not any(found.get(name, 1.0) for name in objectives):
+        raise weights.complaint("give every objective weight 0, so that nothing tells the trials apart; leave one above 0")
     return PromoteSettings(
         select=select,
         steps=section.whole("steps", 50_000, least=1, most=10**9),
         limits={name: read_amount(entry, name) for name, entry in limits.items()},
-        weights={name: entry.number(least=0.0, most=1e9) for name, entry in weighted.items()},
+        weights=found,
     )
 
 

@@ -52,9 +52,16 @@ class Study(VirtualStudy):
 
     seconds_per_tflop = 1e6
 
-    def __init__(self, settings: SearchSettings, workers: int = 1, limits: dict[str, float] | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        settings: SearchSettings,
+        workers: int = 1,
+        limits: dict[str, float] | None = None,
+        preference: dict[str, float] | None = None,
+        **more: Any,
+    ) -> None:
         super().__init__(settings, space=SPACE, workers=workers)
-        self.policy = Policy(SpaceProblem(SPACE, PAIR, limits), settings, **more)
+        self.policy = Policy(SpaceProblem(SPACE, PAIR, limits, preference), settings, **more)
 
     def finish_one(self) -> None:
         number = self.random.choice(sorted(self.running))
@@ -191,6 +198,27 @@ def test_limits_shrink_the_front_that_is_looked_for() -> None:
     within = [[spec for spec in study.finished if cost.count_params(spec) <= most] for study in (free, bound)]
     assert len(within[1]) > 1.2 * len(within[0])
     assert min(loss_of(s, 0, 1) for s in within[1]) <= min(loss_of(s, 0, 1) for s in within[0]) + 0.10
+
+
+@pytest.mark.parametrize("preferred", ["val_loss", "params"])
+def test_what_will_be_picked_is_looked_for_most(preferred: str) -> None:
+    """More is trained near the best of one objective, and none is worse, than where the whole front is wanted."""
+
+    def size(spec: ArchSpec) -> float:
+        return float(np.log(cost.count_params(spec)))
+
+    means, bests = [], []
+    for preference in ({}, {preferred: 1.0}):
+        studies = [
+            Study(SearchSettings(trials=24, rungs=(100,), repeats=0, seed=seed), preference=preference) for seed in range(3)
+        ]
+        for study in studies:
+            study.play()
+        scored = [[loss_of(s, 0, 1) if preferred == "val_loss" else size(s) for s in study.finished] for study in studies]
+        means.append(np.mean([np.mean(values) for values in scored]))
+        bests.append(np.mean([min(values) for values in scored]))
+    assert means[1] < means[0] - 0.05
+    assert bests[1] <= bests[0] + 1e-9
 
 
 def test_a_trial_is_stopped_early_only_when_a_finished_one_is_better_in_everything() -> None:

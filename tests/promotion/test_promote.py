@@ -352,6 +352,21 @@ def test_a_space_of_one_architecture_needs_no_spec(study: Path, run: Run, code_c
     assert "describes a space of many architectures (layers, width, heads, kv_heads, norm)" in err
 
 
+def test_a_search_prefers_what_its_promotion_will_pick_by(study: Path) -> None:
+    text = Path("small.yaml").read_text()
+    for asked, expected in [
+        ("", {}),
+        ("promote: true\n", {}),
+        ("promote: {limits: {params: 1M}}\n", {}),
+        ("promote: {select: params}\n", {"params": 1.0}),
+        ("promote: {weights: {val_loss: 3}}\n", {"val_loss": 3.0, "params": 1.0}),
+    ]:
+        Path("preferring.yaml").write_text(text + asked)
+        recipe = load_recipe("preferring.yaml")
+        others = recipe.objectives if "weights" in asked else ()
+        assert recipe.problem.preference == {**dict.fromkeys(others, 1.0), **expected}
+
+
 def test_limits_and_weights_of_the_space_file_are_the_defaults(study: Path) -> None:
     settings = PromoteSettings(limits={"params": 5.0}, weights={"val_loss": 3.0})
     assert preference(settings) == Preference(limits={"params": 5.0}, weights={"val_loss": 3.0})
