@@ -31,7 +31,7 @@ from autonas.errors import RequestError
 from autonas.policy.policy import Policy
 from autonas.policy.settings import SearchSettings
 from autonas.trial import StudyRecord
-from tests.tables import curves_of, finished, write_lines, write_table, write_table_with_curves
+from tests.tables import SPEC, curves_of, finished, write_lines, write_table, write_table_with_curves
 
 KEYS = {field.name for field in dataclasses.fields(Row)}
 
@@ -166,6 +166,18 @@ def test_a_record_of_a_trial_stays_the_same_object_until_it_changes(curved: Tabl
 @pytest.mark.parametrize("name", ["autonas", "random+rungs"])
 def test_the_same_seed_gives_the_same_trace(curved: Table, name: str) -> None:
     traces = [Arena(curved).run(name, seed, Limit(trainings=5)) for seed in (1, 1, 2)]
+    assert traces[0] == traces[1] and traces[0].tried != traces[2].tried
+
+
+def test_a_preference_for_what_does_not_differ_prefers_nothing(tmp_path: Path) -> None:
+    lines = [{**line, "flat": 5.0} for line in finished()]
+    objectives = {**SPEC["objectives"], "flat": {"direction": "minimize", "scale": "linear", "costly": False}}
+    table = read_table(*write_table(tmp_path, lines, objectives=objectives))
+    traces = []
+    for preference in ({}, {"flat": 1.0}, {"val_loss": 1.0}):
+        arena = Arena(table)
+        arena.policys.preference = preference
+        traces.append(arena.run("autonas", 0, Limit(trainings=20)))
     assert traces[0] == traces[1] and traces[0].tried != traces[2].tried
 
 
@@ -358,6 +370,20 @@ def test_a_peer_that_is_screened_trains_what_it_has_proposed(curved: Table, name
     assert told == list(trace.finished)  # each once, and what failed is nothing that could be told
     assert len(trace.begun) == len(told), "every trial is trained to its end"
     assert set(trace.tried[3:]) <= asked and asked - set(trace.tried)
+
+
+def test_a_peer_that_breaks_while_it_is_screened_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: OptunaPeer) -> Any:
+        raise ValueError("not positive definite")
+
+    monkeypatch.setattr(OptunaPeer, "propose", broken)
+    files = write_table(tmp_path)
+    found = measure(table=str(files[0]), table_spec=str(files[1]), samplers=["random", "tpe+screening"], seeds=1, trainings=8)
+    row = next(row for row in found.rows if row.metric == "tpe+screening: replays")
+    assert row.ours is None and "failed with ValueError: not positive definite" in row.note
+    assert any(row.metric.startswith("random: share at") for row in found.rows)
 
 
 # The clairvoyant

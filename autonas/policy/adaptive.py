@@ -26,7 +26,7 @@ from autonas.policy.surrogate import Inputs
 from autonas.policy.view import View, scaled
 
 CONTROL = "control"  # a note of a trial whose params were drawn at random, whatever was known
-GAIN = "expected_gain"  # a note: of hypervolume, as a share of the box, when the trial was proposed
+GAIN = "expected_gain"  # a note: of hypervolume, weighted by preferences, as a share of the box, when the trial was proposed
 
 _NUM_FIRST = 3  # trials spread over the sizes before anything is predicted
 _CONTROL_EVERY = 10
@@ -39,7 +39,7 @@ _EACH_ONE, _SHARE = 96, 16
 # a part of the results that there are to learn from.
 _DECIDING_S, _LEARNT_FROM = 0.05, 4
 # A point of the box is worth 1/e of another that is nearer by so much, as a share of the box, to what is preferred.
-_FAR_OFF = 0.1
+_FAR_OFF, _LEAST_EXTENT = 0.1, 1e-3
 _MARGIN = 0.1  # of the box, beyond the ends of the front
 # A trial that waits is stopped when it reaches the front with no more than this probability, by forecasts of which so many have
 # come to their end, and with deviations so many times as wide: an early forecast of what is unlike all that is known errs.
@@ -192,10 +192,11 @@ class Adaptive:
         if not len(hopeful):
             return []
         taken = _joined(done, coming)
-        low, high = self._box(view, taken, hopeful)
+        low, whole = self._box(view, taken, hopeful)
+        low, high = self._within_limits(low, whole)
         shift = self._candidates.rng("points", view.num_begun).random(len(low))
         points, free, share = open_points(low, high, taken, hopeful, shift)
-        value = free * share * self._preferred((points - low) / (high - low))
+        value = free * share * self._preferred(points, low, whole)
         costs = self._costs(view, expectation, inputs, waiting, pool)
         first = np.zeros(len(hopeful), dtype=np.int64)
         first[: len(waiting)] = view.reached[waiting]
@@ -219,17 +220,19 @@ class Adaptive:
                 jobs.append(Choice(params=pool.params[place - len(waiting)], notes={GAIN: float(gains[pick])}))
         return jobs
 
-    def _preferred(self, shares: Array) -> Array:
-        """What points are worth for where they lie in the box, (s, m) from 0 to 1: the same without preferences.
+    def _preferred(self, points: Array, low: Array, high: Array) -> Array:
+        """What points (s, m) are worth for where they lie in the box: the same without preferences.
 
         With them the less the farther they are from the best of what counts, as a promotion's pick is measured (weighted
-        hypervolume, Zitzler et al. 2007).
+        hypervolume, Zitzler et al. 2007). An objective in which nothing differs, or of which nothing is known, tells nothing.
         """
         weights = self._problem.preference
-        if not weights:
-            return np.ones(len(shares))
+        extent = high - low
         factors = np.array([weights.get(objective.name, 0.0) for objective in self._problem.objectives])
-        worth: Array = np.exp(-np.sqrt((shares**2) @ (factors / factors.sum())) / _FAR_OFF)
+        factors = np.where(extent > _LEAST_EXTENT * np.maximum(1.0, np.abs(high)), factors, 0.0)
+        if not factors.any():
+            return np.ones(len(points))
+        worth: Array = np.exp(-np.sqrt((((points - low) / extent) ** 2) @ (factors / factors.sum())) / _FAR_OFF)
         return worth
 
     def _box(self, view: View, taken: Scores, hopeful: Scores) -> tuple[Array, Array]:
@@ -247,9 +250,13 @@ class Adaptive:
             known = view.before[:, column] if objective.before_training else view.values[:, :, column]
             if not objective.logarithmic and not (known < 0).any():
                 low[column] = max(low[column], 0.0)
-            limit = self._problem.limits.get(objective.name)
-            if limit is not None:
-                high[column] = min(high[column], scaled(objective, limit))
+        return np.minimum(low, high - 1e-12), high
+
+    def _within_limits(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """The part of the box that whoever asked has a use for."""
+        limits = (self._problem.limits.get(objective.name) for objective in self._problem.objectives)
+        most = [np.inf if m is None else scaled(o, m) for o, m in zip(self._problem.objectives, limits, strict=True)]
+        high = np.minimum(high, most)
         return np.minimum(low, high - 1e-12), high
 
     def _costs(

@@ -73,6 +73,7 @@ class Candidates:
         self._scale: tuple[Array, Array] | None = None
         self._order: list[int] = []  # places of the first draws, as far as they were asked for
         self._following: Iterator[int] | None = None  # those after them
+        self._exhausted: int | None = None  # so many known candidates were all that there are
 
     def rng(self, *what: object) -> np.random.Generator:
         """A generator that depends on the study's seed and on what it is for."""
@@ -129,8 +130,11 @@ class Candidates:
         for place in self._first_places(pool):
             if pool.identities[place] not in known:
                 return pool.params[place]
-        drawn = self.control(len(known), known)
-        return drawn or self._problem.fresh(self.rng("first", len(known)), known)
+        if self._exhausted == len(known):
+            return None
+        left = self.control(len(known), known) or self._problem.fresh(self.rng("first", len(known)), known)
+        self._exhausted = len(known) if left is None else None
+        return left
 
     def _first_places(self, pool: Pool) -> Iterator[int]:
         """All places of the pool, as far as they are asked for; any beginning of them is spread out."""

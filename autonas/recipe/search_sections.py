@@ -41,7 +41,8 @@ class PromoteSettings:
         """What the pick is measured by, as weights of objectives; empty where it is to be the plain knee."""
         if self.select != KNEE:
             return {self.select: 1.0}
-        return {name: self.weights.get(name, 1.0) for name in objectives} if self.weights else {}
+        weights = {name: self.weights.get(name, 1.0) for name in objectives}
+        return weights if len(set(weights.values())) > 1 else {}
 
 
 def read_budget(root: Section, context_length: int) -> tuple[SearchSettings, int]:

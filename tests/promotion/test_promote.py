@@ -358,12 +358,13 @@ def test_a_search_prefers_what_its_promotion_will_pick_by(study: Path) -> None:
         ("", {}),
         ("promote: true\n", {}),
         ("promote: {limits: {params: 1M}}\n", {}),
+        ("promote: {weights: {val_loss: 1}}\n", {}),
         ("promote: {select: params}\n", {"params": 1.0}),
         ("promote: {weights: {val_loss: 3}}\n", {"val_loss": 3.0, "params": 1.0}),
     ]:
         Path("preferring.yaml").write_text(text + asked)
         recipe = load_recipe("preferring.yaml")
-        others = recipe.objectives if "weights" in asked else ()
+        others = recipe.objectives if "val_loss" in expected else ()
         assert recipe.problem.preference == {**dict.fromkeys(others, 1.0), **expected}
 
 

@@ -27,11 +27,10 @@ from autonas.policy.settings import SAMPLERS, SearchSettings
 from autonas.space.node import closest
 
 OURS = "autonas"
-OPTUNAS = ("tpe", "nsgaii", "nsgaii-16", "gp")
-PEERS = (*OPTUNAS, "random", "size", "moasha", "ray")
+PEERS = ("tpe", "nsgaii", "nsgaii-16", "gp", "random", "size", "moasha", "ray")
 # Random rows cost no time to ask for: they go on until this share is found, so that their budgets are not cut off.
 ENOUGH = 0.99
-_SCREENING = "screening"
+_SCREENING, _SCREENED = "screening", ("tpe", "nsgaii", "nsgaii-16")
 _UNHURRIED = ("random", "size")
 _NO_END = 10**18  # of the tokens that a study may train: a replay ends at the budget of the bench
 
@@ -113,9 +112,9 @@ def contestant(name: str) -> Contestant:
         return Contestant(name=name, flags=flags, policy=False, versions=versions)
     sampler, _, scheduler = name.partition("+")
     schedulers = typing.get_args(typing.get_type_hints(SearchSettings)["scheduler"])
-    if scheduler == _SCREENING and sampler in OPTUNAS:
+    if scheduler == _SCREENING and sampler in _SCREENED:
         flags = "its proposals, among which the policy of `autonas search` chooses; trained to their ends"
-        return Contestant(name=name, flags=flags, policy=True, versions={})
+        return Contestant(name=name, flags=flags, policy=True, versions={"optuna": machine.package_version("optuna")})
     known = [OURS, *PEERS, *(f"{each}+rungs" for each in SAMPLERS), f"tpe+{_SCREENING}", f"nsgaii+{_SCREENING}", f"{OURS}+full"]
     if sampler not in SAMPLERS or (scheduler not in (*schedulers, "rungs") and name != OURS):
         raise RequestError(f"--samplers: {name!r} is no searcher that can be replayed{closest(name, known)}")

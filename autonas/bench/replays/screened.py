@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autonas.bench.replays.contestants import NotMeasured
 from autonas.bench.replays.loops import comparable
 from autonas.bench.replays.optuna_peers import Notes, OptunaPeer
 from autonas.bench.replays.replay import Replay
@@ -42,7 +43,10 @@ class Proposed(TableProblem):
         return [self.table.rows[row] for row in rows]
 
     def _proposal(self) -> int:
-        params, notes = self._peer.propose()
+        try:
+            params, notes = self._peer.propose()
+        except Exception as error:  # the peer breaks on this table, not the policy
+            raise NotMeasured(f"it failed with {type(error).__name__}: {error}") from error
         row = self._peers.nearest(params)
         self._notes[row] = notes
         return row
