@@ -10,7 +10,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -19,7 +19,8 @@ from autonas.errors import FAILURE_KINDS, FailureKind
 
 Record = TypeVar("Record")
 TrialState = Literal["live", "complete", "stopped", "infeasible", "failed"]
-_PLAIN = (float, int, str, bool)
+_Reader = Callable[[Any, str], Any]  # of a value, and of its place for what there is to complain of
+_PLAIN = frozenset({float, int, str, bool})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,8 +232,11 @@ class StudyRecord:
 
 def to_json(record: Any) -> Any:
     """A record as plain JSON values: records become objects, tuples become lists."""
-    if type(record) in _PLAIN:  # first: an outcome has hundreds of them
+    kind = type(record)
+    if kind in _PLAIN:  # first: an outcome has hundreds of them
         return record
+    if kind is tuple or kind is list:
+        return list(record) if _PLAIN.issuperset(map(type, record)) else [to_json(value) for value in record]
     if isinstance(record, ArchSpec):
         return record.to_dict()
     if dataclasses.is_dataclass(record):
@@ -250,57 +254,88 @@ def from_json(kind: type[Record], values: Any) -> Record:
     Raises:
         ValueError: a field is missing, unknown or of the wrong type; the message names it.
     """
-    return typing.cast(Record, _read(kind, values, kind.__name__))
+    return typing.cast(Record, _reader(kind)(values, kind.__name__))
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _read(kind: Any, value: Any, place: str) -> Any:
-    if kind in _PLAIN and type(value) is kind:  # first: an outcome has hundreds of them
-        return value
+def _reader(kind: Any) -> _Reader:
+    """What reads JSON values of a kind, whose type hints are looked into once."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
-        return value
+        return lambda value, place: value
     if kind is ArchSpec:
-        return ArchSpec.from_dict(value)
+        return lambda value, place: ArchSpec.from_dict(value)
     if dataclasses.is_dataclass(kind):
-        return _read_record(typing.cast(type, kind), value, place)
+        return _record_reader(typing.cast(type, kind))
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _read(next(a for a in arguments if a is not type(None)), value, place)
+        inner = _reader(next(a for a in arguments if a is not type(None)))
+        if type(None) not in arguments:
+            return inner
+        return lambda value, place: None if value is None else inner(value, place)
     if origin is Literal:
-        if value not in arguments:
-            raise ValueError(f"{place} is {value!r}, not one of {', '.join(map(repr, arguments))}")
-        return value
+        return functools.partial(_read_literal, arguments)
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{place} is {value!r}, not a list")
-        kinds = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
-        return tuple(_read(k, v, f"{place}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+        return functools.partial(_read_list if arguments[-1] is ... else _read_tuple, arguments)
     if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{place} is {value!r}, not an object")
-        return {key: _read(arguments[1], v, f"{place}.{key}") for key, v in value.items()}
+        return functools.partial(_read_mapping, _reader(arguments[1]))
+    return functools.partial(_read_plain, kind)
+
+
+def _read_plain(kind: type, value: Any, place: str) -> Any:
+    if type(value) is kind:
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{place} is {value!r}, not {kind.__name__}")
     return value
 
 
-def _read_record(kind: type, values: Any, place: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{place} is {values!r}, not an object")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise ValueError(f"{place} has no field {unknown[0]!r}")
-    for name, f in fields.items():
-        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{place} lacks {name!r}")
-    hints = _hints(kind)
-    return kind(**{name: _read(hints[name], value, f"{place}.{name}") for name, value in values.items()})
+def _read_literal(options: tuple[Any, ...], value: Any, place: str) -> Any:
+    if value not in options:
+        raise ValueError(f"{place} is {value!r}, not one of {', '.join(map(repr, options))}")
+    return value
+
+
+def _read_list(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
+    """As many as there are, all of the first of `kinds`."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{place} is {value!r}, not a list")
+    kind = kinds[0]
+    if kind in _PLAIN and {kind}.issuperset(map(type, value)):
+        return tuple(value)
+    read = _reader(kind)
+    return tuple(read(each, f"{place}[{index}]") for index, each in enumerate(value))
+
+
+def _read_tuple(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{place} is {value!r}, not a list")
+    if tuple(map(type, value)) == kinds:  # as it should be: a curve has many
+        return tuple(value)
+    return tuple(_reader(k)(v, f"{place}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _read_mapping(read: _Reader, value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{place} is {value!r}, not an object")
+    return {key: read(each, f"{place}.{key}") for key, each in value.items()}
+
+
+def _record_reader(kind: type) -> _Reader:
+    fields, hints = dataclasses.fields(kind), typing.get_type_hints(kind)
+    readers = {f.name: _reader(hints[f.name]) for f in fields}
+    needed = [f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+
+    def read(values: Any, place: str) -> Any:
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{place} is {values!r}, not an object")
+        unknown = sorted(values.keys() - readers.keys())
+        if unknown:
+            raise ValueError(f"{place} has no field {unknown[0]!r}")
+        for name in needed:
+            if name not in values:
+                raise ValueError(f"{place} lacks {name!r}")
+        return kind(**{name: readers[name](value, f"{place}.{name}") for name, value in values.items()})
+
+    return read

@@ -8,7 +8,8 @@ barrier.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,6 @@ _MARGIN = 0.1  # of the box, beyond the ends of the front
 HOPELESS, _ENOUGH_FINISHED, _CAUTION = 0.005, 8, 2.0
 
 
-# Matrices of some hundred rows are no faster on several threads, which wait for one another, busily, where workers train.
 _THREADS = ThreadpoolController()
 
 
@@ -84,32 +84,24 @@ class Adaptive:
 
     def hopeless(self, view: View, waiting: Sequence[int]) -> int | None:
         """One of the trials that wait of which a finished one is better in everything, as good as surely; None without any."""
-        with _THREADS.limit(limits=1, user_api="blas"):
-            expectation = self._learn(view)
-            finished = np.flatnonzero(view.scored)
-            if expectation is None or len(finished) < _ENOUGH_FINISHED or not waiting:
-                return None
-            if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged, view):
-                self._judged, self._hopeless = view.num_outcomes, self._beaten(view, expectation, finished, waiting)
-        return next((number for number in waiting if number in self._hopeless), None)
+        if not waiting or np.count_nonzero(view.scored) < _ENOUGH_FINISHED or (expectation := self._learn(view)) is None:
+            return None
+        if self._judged is None or view.num_outcomes >= self._judged + _at_a_time(self._judged, view):
+            with _one_thread():
+                self._judged, self._hopeless = view.num_outcomes, self._beaten(view, expectation, waiting)
+        return min(self._hopeless.intersection(waiting), default=None)
 
-    def _beaten(
-        self, view: View, expectation: Expectation, finished: NDArray[np.int64], waiting: Sequence[int]
-    ) -> frozenset[int]:
+    def _beaten(self, view: View, expectation: Expectation, waiting: Sequence[int]) -> frozenset[int]:
         inputs = self._candidates.inputs(view.features)
-        done, _ = expectation.of_trials(view, inputs, finished)
+        done, _ = expectation.of_trials(view, inputs, np.flatnonzero(view.scored))
         done = done.take(best_of(done.mean))
         waits, _ = expectation.of_trials(view, inputs, np.array([view.row(number) for number in waiting], dtype=np.int64))
         doubts = _CAUTION * waits.deviation
         beaten = (dominating(done, waits.mean[i : i + 1], doubts[i]).max() for i in range(len(waits)))
         return frozenset(n for n, chance in zip(waiting, beaten, strict=True) if chance >= 1.0 - HOPELESS)
 
-    def choose(self, view: View, running: Collection[int], *, may_begin: bool, may_go_on: Collection[int]) -> Choice | None:
+    def choose(self, view: View, running: Collection[int], *, may_begin: bool, may_go_on: frozenset[int]) -> Choice | None:
         """What to train next: a new candidate when one `may_begin`, or one of the trials that `may_go_on`; None for neither."""
-        with _THREADS.limit(limits=1, user_api="blas"):
-            return self._chosen(view, running, may_begin, may_go_on)
-
-    def _chosen(self, view: View, running: Collection[int], may_begin: bool, may_go_on: Collection[int]) -> Choice | None:
         expectation = self._learn(view)
         if expectation is None or view.num_begun < self._num_first:
             if may_begin:
@@ -118,17 +110,18 @@ class Adaptive:
             if expectation is None:
                 return None
         length = max(_at_a_time(view.num_outcomes, view), len(running) // 8)
-        situation = (view.num_outcomes, len(view), frozenset(running), frozenset(may_go_on), may_begin)
+        situation = (view.num_outcomes, len(view), frozenset(running), may_go_on, may_begin)
         if length > 1 or situation == self._situation:
             for place, choice in enumerate(self._plan):
                 if self._still_stands(view, choice, may_begin, may_go_on):
                     del self._plan[:place]  # of what comes before, nothing will stand again
                     return self._or_control(view, choice)
         self._situation = situation
-        self._plan = self._planned(view, expectation, running, may_begin, sorted(may_go_on), length)
+        with _one_thread():
+            self._plan = self._planned(view, expectation, running, may_begin, sorted(may_go_on), length)
         return self._or_control(view, self._plan[0]) if self._plan else None
 
-    def _still_stands(self, view: View, choice: Choice, may_begin: bool, may_go_on: Collection[int]) -> bool:
+    def _still_stands(self, view: View, choice: Choice, may_begin: bool, may_go_on: frozenset[int]) -> bool:
         """Whether a planned job may be given out, and has not been."""
         if choice.params is None:
             assert choice.trial is not None
@@ -152,8 +145,9 @@ class Adaptive:
             return None
         if self._learnt is not None and view.num_outcomes < self._learnt[0] + _at_a_time(self._learnt[0], view):
             return self._learnt[1]
-        inputs = self._candidates.inputs(view.features)
-        expectation = learn(view, inputs, view.efforts, self._problem.objectives, self._tokens)
+        with _one_thread():
+            inputs = self._candidates.inputs(view.features)
+            expectation = learn(view, inputs, view.efforts, self._problem.objectives, self._tokens)
         if expectation is not None:
             self._learnt = view.num_outcomes, expectation
         return expectation
@@ -171,9 +165,11 @@ class Adaptive:
         inputs = self._candidates.inputs(view.features)
         finished = np.flatnonzero(view.scored)
         # A trial that waits and may not go on yet is under way as well: what it promises need not be begun once more.
-        held = (number for number in view.paused if number not in may_go_on)
-        under_way = np.array([view.row(n) for n in sorted({*running, *held}) if view.has(n)], dtype=np.int64)
         waiting = np.array([view.row(n) for n in may_go_on], dtype=np.int64)
+        at_work = view.paused.copy()
+        at_work[[view.row(n) for n in running if view.has(n)]] = True
+        at_work[waiting] = False
+        under_way = np.flatnonzero(at_work)
         done, _ = expectation.of_trials(view, inputs, finished)
         firm = self._firm.places(finished, done)
         finished, done = finished[firm], done.take(firm)
@@ -277,6 +273,13 @@ class Adaptive:
         outcomes = scores.mean[:, column, None] + np.sqrt((stages**2).sum(axis=1))[:, None] * GRID
         at = np.searchsorted(points[order, column], outcomes)
         return indices(np.take_along_axis(beyond, at, axis=1), stages, costs)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices of some hundred rows are no faster on several threads, which wait, busily, where workers train."""
+    with _THREADS.limit(limits=1, user_api="blas"):
+        yield
 
 
 def _at_a_time(num_outcomes: int, view: View) -> int:

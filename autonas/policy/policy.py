@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +110,8 @@ class Policy:
             self._begin_view()
         self._view.update(study)
         view = self._view
-        for number, trial in view.live.items():
-            if number not in running and len(trial.rungs) == len(self.rungs):
+        for number in view.at_end:
+            if number not in running:
                 return Complete(trial=number)
         for number, trial in view.fresh.items():
             if number not in running:
@@ -154,33 +154,33 @@ class Policy:
         """The job that is worth most; the end of trials that are worth nothing; None when there is neither."""
         view = self._view
         more = more and view.trailing_infeasible < MAX_INFEASIBLE_RUN
-        waiting = {number: len(trial.rungs) for number, trial in view.paused.items() if number not in running}
-        hopeless = self._adaptive.hopeless(view, list(waiting))
+        under_way = [view.row(number) for number in running if view.has(number)]
+        waiting = view.paused.copy()
+        waiting[under_way] = False
+        hopeless = self._adaptive.hopeless(view, view.numbers[waiting].tolist())
         if hopeless is not None:
             return Stop(trial=hopeless)
-        left, efforts = self._tokens_left(running, more=more), view.efforts / self._adaptive.usual_effort
-        going_on = {
-            number
-            for number, reached in waiting.items()
-            if (self.rungs[-1] - self.rungs[reached - 1]) * efforts[view.row(number)] <= left
-        }
+        left, usual = self._tokens_left(under_way, more=more), self._adaptive.usual_effort
+        beyond = self.rungs[-1] - np.array([0, *self.rungs])[view.reached[waiting]]
+        affordable = beyond * (view.efforts[waiting] / usual) <= left
+        going_on = frozenset(view.numbers[waiting][affordable].tolist())
         choice = self._adaptive.choose(view, running, may_begin=more, may_go_on=going_on)
         if choice is None:
-            busy = any(view.has(number) for number in running)
-            return None if busy or not waiting else Stop(trial=min(waiting))
+            return None if under_way or not waiting.any() else Stop(trial=int(view.numbers[waiting].min()))
         if choice.trial is not None:
-            return Train(trial=choice.trial, rung=waiting[choice.trial])
+            return Train(trial=choice.trial, rung=int(view.reached[view.row(choice.trial)]))
         assert choice.params is not None
         return Propose(params=choice.params, sampler_state=choice.notes or {})
 
-    def _tokens_left(self, running: frozenset[int], *, more: bool) -> float:
+    def _tokens_left(self, under_way: Sequence[int], *, more: bool) -> float:
         """Tokens that trials may go on with now; while trials are still to begin, a part is kept for them.
 
+        `under_way` are the rows of trials with a job, whose tokens are spent.
         Tokens of an architecture that costs twice the usual count twice, so that a study takes the time that was planned.
         """
         view, settings = self._view, self._settings
         reached = view.reached.copy()
-        reached[[view.row(number) for number in running if view.has(number)]] += 1
+        reached[under_way] += 1
         if settings.tokens is not None:
             total, counted = float(settings.tokens), 0
             kept = float(self.rungs[0] * (settings.trials - view.num_begun)) if more else 0.0
@@ -197,7 +197,8 @@ class Policy:
     def _advance(self, study: StudyRecord, running: frozenset[int], *, more_to_come: bool) -> Step | None:
         """Higher rungs first: what is nearest to its end frees its checkpoint soonest and informs the sampler most."""
         assert self._scheduler is not None
-        waiting = {number: trial for number, trial in self._view.paused.items() if number not in running}
+        view = self._view
+        waiting = {n: view.trial(n) for n in view.numbers[view.paused].tolist() if n not in running}
         open_below = more_to_come
         chosen: list[tuple[int, tuple[int, ...], bool]] = []
         for rung in range(len(self.rungs) - 1):
@@ -243,7 +244,7 @@ class Policy:
         if view.trailing_infeasible >= MAX_INFEASIBLE_RUN:
             return None
         if self._settings.sampler == "autonas":
-            choice = self._adaptive.choose(view, running, may_begin=True, may_go_on=())
+            choice = self._adaptive.choose(view, running, may_begin=True, may_go_on=frozenset())
             return None if choice is None else Propose(params=choice.params or {}, sampler_state=choice.notes or {})
         for attempt in range(_MAX_DRAWS):
             drawn, state = sampler.draw(

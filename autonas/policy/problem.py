@@ -154,7 +154,7 @@ class SpaceProblem:
 
     def _identify(self, items: tuple[tuple[str, Any], ...]) -> str:
         try:
-            return self._decoded(items).fingerprint
+            return repr(self._decoded(items))
         except InfeasibleArch:
             return repr(sorted(items))
 
@@ -211,29 +211,34 @@ class Encoding:
     """Values of domains as numbers: ranges and options that are numbers as one column, other options as one column each."""
 
     def __init__(self, domains: Mapping[str, Domain]) -> None:
-        self._columns: list[tuple[str, Any, float]] = []  # name; the option of an indicator, or None; the offset of a logarithm
+        self._columns: list[tuple[str, Any, bool]] = []  # name; the option of an indicator, or None; whether as a logarithm
         for name, domain in domains.items():
             numbers = [float(v) for v in domain.values(64) if is_number(v)]
             words = [v for v in domain.values(64) if not is_number(v)]
             if len(numbers) > 1:
                 # Doubling a width is one step, wherever it begins.
                 log = min(numbers) > 0 and max(numbers) >= 2 * min(numbers)
-                self._columns.append((name, None, 1.0 if log else 0.0))
+                self._columns.append((name, None, log))
             indicated = words if isinstance(domain, Choice) else []
             self._columns += [
-                (name, word, 0.0) for word in (indicated[1:] if len(indicated) == 2 and not numbers else indicated)
+                (name, word, False) for word in (indicated[1:] if len(indicated) == 2 and not numbers else indicated)
             ]
 
     def encode(self, many: Sequence[Params]) -> Array:
         """(n, d); where a dimension of numbers has a word for its value, that column holds the mean of the others."""
-        columns = []
-        for name, option, log in self._columns:
-            values = [params.get(name) for params in many]
-            if option is not None:
-                columns.append(np.array([float(value == option) for value in values]))
-                continue
-            column = np.array([float(value) if is_number(value) else np.nan for value in values])  # type: ignore[arg-type]
-            column = np.log(column) if log else column
-            known = column[~np.isnan(column)]
-            columns.append(np.where(np.isnan(column), known.mean() if len(known) else 0.0, column))
-        return np.stack(columns, axis=1) if columns else np.zeros((len(many), 0))
+        table = np.array([[self._number(params.get(name), *how) for name, *how in self._columns] for params in many])
+        table = table.reshape(len(many), len(self._columns))
+        words = np.isnan(table)
+        if words.any():
+            sums, counts = np.where(words, 0.0, table).sum(axis=0), (~words).sum(axis=0)
+            table = np.where(words, sums / np.maximum(counts, 1), table)
+        return table
+
+    @staticmethod
+    def _number(value: Any, option: Any, log: bool) -> float:
+        """A value in its column; NaN for a word where numbers stand."""
+        if option is not None:
+            return float(value == option)
+        if not is_number(value):
+            return math.nan
+        return math.log(value) if log else float(value)

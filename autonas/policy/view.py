@@ -6,7 +6,9 @@ the scale on which they are compared (logarithms where the objective says so).
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +28,8 @@ class View:
     Arrays: `numbers` (n,) of the trials; `values` (n, r, m) mean scores of trained objectives, NaN where there is none;
     `variances` (n, r, m) of their sampling noise where each has its own; `before` (n, m) scores known before training;
     `reached` (n,) rungs scored; `features` (n, d); `pace` (n,) seconds per trained token, NaN at first; `efforts` (n,) what a
-    token was thought to cost; `scored` (n,) whether the trial may stand on the front.
+    token was thought to cost; `scored` (n,) whether the trial may stand on the front; `paused` (n,) whether it is live with a
+    rung behind it.
     """
 
     def __init__(self, problem: Problem, num_rungs: int) -> None:
@@ -39,8 +42,7 @@ class View:
         self._size = 0
         self.known: dict[str, int] = {}  # identity -> the first trial that has it
         self.fresh: dict[int, TrialRecord] = {}  # live and without a rung, or a live repeat: has its next job to be given
-        self.paused: dict[int, TrialRecord] = {}  # live originals with a rung
-        self.live: dict[int, TrialRecord] = {}
+        self.at_end: dict[int, TrialRecord] = {}  # live, and scored at the last rung
         self.num_begun = 0  # as `--trials` counts
         self.num_outcomes = 0  # rungs scored
         self.seconds = 0.0  # of all outcomes
@@ -52,10 +54,10 @@ class View:
 
     def update(self, study: StudyRecord) -> None:
         """Take in what has changed since the record that was shown last."""
-        for number in range(len(self._seen)):
-            if self._seen[number] is not study.trials[number]:
-                before, self._seen[number] = self._seen[number], study.trials[number]
-                self._take(before, study.trials[number])
+        differing = map(operator.is_not, self._seen, study.trials)
+        for number in list(itertools.compress(range(len(self._seen)), differing)):
+            before, self._seen[number] = self._seen[number], study.trials[number]
+            self._take(before, study.trials[number])
         for trial in study.trials[len(self._seen) :]:
             self._seen.append(trial)
             self._take(None, trial)
@@ -75,9 +77,8 @@ class View:
         self.seconds += sum(outcome.seconds for outcome in new)
         live = trial.state == "live"
         for group, belongs in (
-            (self.live, live),
+            (self.at_end, live and len(trial.rungs) == self._arrays.values.shape[1]),
             (self.fresh, live and (not trial.rungs or trial.repeat_of is not None)),
-            (self.paused, live and bool(trial.rungs) and trial.repeat_of is None),
         ):
             if belongs:
                 group[number] = trial
@@ -104,6 +105,7 @@ class View:
         row = self._rows[number]
         runs = [trial, *(self._seen[copy] for copy in self._copies.get(number, ()))]
         arrays.reached[row] = len(trial.rungs)
+        arrays.paused[row] = trial.state == "live" and bool(trial.rungs)
         arrays.scored[row] = trial.state in ("complete", "live") and len(trial.rungs) == arrays.values.shape[1]
         seconds, tokens = sum(o.seconds for o in trial.rungs), sum(o.new_tokens for o in trial.rungs)
         arrays.pace[row] = seconds / tokens if tokens and seconds > 0 else np.nan
@@ -149,6 +151,10 @@ class View:
         return self._arrays.reached[: self._size]
 
     @property
+    def paused(self) -> NDArray[np.bool_]:
+        return self._arrays.paused[: self._size]
+
+    @property
     def features(self) -> Array:
         return self._arrays.features[: self._size]
 
@@ -189,6 +195,7 @@ class _Arrays:
     numbers: NDArray[np.int64]
     reached: NDArray[np.int64]
     scored: NDArray[np.bool_]
+    paused: NDArray[np.bool_]
     values: Array
     variances: Array
     before: Array
@@ -202,6 +209,7 @@ class _Arrays:
             numbers=np.zeros(capacity, dtype=np.int64),
             reached=np.zeros(capacity, dtype=np.int64),
             scored=np.zeros(capacity, dtype=bool),
+            paused=np.zeros(capacity, dtype=bool),
             values=np.full((capacity, rungs, columns), np.nan),
             variances=np.zeros((capacity, rungs, columns)),
             before=np.full((capacity, columns), np.nan),
@@ -213,7 +221,7 @@ class _Arrays:
     def grown(self, capacity: int, width: int) -> _Arrays:
         """A copy with room for `capacity` rows."""
         result = _Arrays.of(capacity, self.values.shape[1], self.values.shape[2], width)
-        for name in ("numbers", "reached", "scored", "values", "variances", "before", "pace", "efforts"):
+        for name in ("numbers", "reached", "scored", "paused", "values", "variances", "before", "pace", "efforts"):
             old = getattr(self, name)
             getattr(result, name)[: len(old)] = old
         if self.features.shape[1]:

@@ -167,10 +167,20 @@ class Choice:
         return len(self.options)
 
     def contains(self, value: object) -> bool:
-        return any(_same(option, value) for option in self.options)
+        return self._option(value) is not None
 
     def convert(self, value: Value) -> Value:
-        return next(option for option in self.options if _same(option, value))
+        option = self._option(value)
+        assert option is not None, value
+        return option
+
+    def _option(self, value: object) -> Value | None:
+        """The option that a value is; None for none of them."""
+        if value in self.options:
+            first = self.options[self.options.index(value)]  # type: ignore[arg-type]
+            if type(first) is type(value):  # nearly always
+                return first
+        return next((option for option in self.options if _same(option, value)), None)
 
     def values(self, most: int) -> tuple[Value, ...]:
         """All options, however many: the user wrote each of them."""

@@ -138,7 +138,7 @@ class Space:
 
     def draw(self, rng: np.random.Generator) -> dict[str, Value]:
         """Params drawn at random from the domains, legal or not."""
-        return {name: domain.draw(rng) for name, domain in self.searched_domains.items()}
+        return {name: self.domains[name].draw(rng) for name in self.searched}
 
     def every(self) -> Iterator[dict[str, Value]]:
         """All params of a space without continuous dimensions, in a fixed order."""
