@@ -254,7 +254,7 @@ def from_json(kind: type[Record], values: Any) -> Record:
     Raises:
         ValueError: a field is missing, unknown or of the wrong type; the message names it.
     """
-    return typing.cast(Record, _reader(kind)(values, kind.__name__))
+    return typing.cast(Record, _reader(typing.cast(Any, kind))(values, kind.__name__))
 
 
 @functools.cache

@@ -177,7 +177,7 @@ class Choice:
     def _option(self, value: object) -> Value | None:
         """The option that a value is; None for none of them."""
         if value in self.options:
-            first = self.options[self.options.index(value)]  # type: ignore[arg-type]
+            first = self.options[self.options.index(value)]
             if type(first) is type(value):  # nearly always
                 return first
         return next((option for option in self.options if _same(option, value)), None)
