@@ -21,6 +21,11 @@ FEWEST_EPOCHS = 2.0  # below, hardly anything is seen often enough to be learnt 
 _MOST_VALUES = 3  # beside the default
 _WHOLE_RUN = 0.98  # of the full run's epochs: less is a truncated run
 _POWER_80 = 0.84 + 1.96  # standard errors that an effect must measure to be found in four of five cases
+# What is to be known of what a replica says of a dimension. How often full runs agree was measured: `bench arms`, promotion.md.
+CAVEATS: Mapping[str, str] = {
+    "label_smoothing": "judged by the unsmoothed loss, miscalibration and all",
+    "weight_decay": "to be taken with care, since replicas agreed with full runs in 2 of 5 cases measured",
+}
 _REPEATED = ("attention_dropout", "residual_dropout", "weight_decay")  # of which repetition decides the worth
 
 
@@ -126,7 +131,7 @@ def identifiable(
     reason = refusal or (
         f"{dimension}: differences to ± {error:.3f} nats, so that one of {detectable:.2f} is found in four of five cases (of "
         f"{SMALLEST_EFFECT:g}: {_seeds_needed(noise, SMALLEST_EFFECT)})"
-        + ("; judged by the unsmoothed loss, miscalibration and all" if dimension == "label_smoothing" else "")
+        + (f"; {CAVEATS[dimension]}" if dimension in CAVEATS else "")
     )
     return Prospect(dimension=dimension, possible=not refusal, reason=reason, error=error, detectable=detectable)
 

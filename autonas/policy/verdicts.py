@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autonas.evaluation.intervals import ratio_estimate, t_quantile
-from autonas.policy.arms import PRIOR_NOISE, SMALLEST_EFFECT, Arm, Dimension, PairNoise, counted
+from autonas.policy.arms import CAVEATS, PRIOR_NOISE, SMALLEST_EFFECT, Arm, Dimension, PairNoise, counted
 from autonas.trial import DocumentLosses
 
 
@@ -197,6 +197,8 @@ def _verdict(dimension: Dimension, known: Sequence[Paired], smallest_effect: flo
             reason = f"{name} {default:g}, its default: {other}"
         else:
             reason = f"{name} not identified by this budget: {other}; its default {default:g} is kept"
+    if identified and name in CAVEATS:
+        reason += f" ({CAVEATS[name]})"
     return Verdict(
         dimension=name, default=default, chosen=chosen, identified=identified, reason=reason, differences=tuple(known)
     )

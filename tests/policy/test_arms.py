@@ -155,6 +155,17 @@ def test_a_default_that_nothing_beats_is_identified() -> None:
     assert "0, its default: 0.1 differs by +0.3" in verdict.reason
 
 
+@pytest.mark.parametrize("losses", [{"": 4.5, "1": 4.1}, {"": 4.0, "1": 4.6}])
+def test_a_verdict_on_weight_decay_says_how_far_it_can_be_trusted(losses: Mapping[str, float]) -> None:
+    decay = Dimension(name="weight_decay", default=0.1, values=(1.0,))
+    (verdict,) = choose_arms([decay], training(losses, name="weight_decay"))
+    assert verdict.identified
+    assert "agreed with full runs in 2 of 5 cases" in verdict.reason
+    assert "2 of 5 cases" in identifiable("weight_decay", epochs=9, full_epochs=9, seeds=2).reason
+    (verdict,) = choose_arms([DROPOUT], training({"": 4.5, "0.1": 4.1, "0.2": 4.1}))
+    assert "agreed" not in verdict.reason
+
+
 def test_what_the_noise_hides_keeps_its_default_and_says_so() -> None:
     (verdict,) = choose_arms([DROPOUT], training({"": 4.0, "0.1": 3.97, "0.2": 4.3}, noise=0.05, seed=3))
     assert (verdict.chosen, verdict.identified) == (0.0, False)
