@@ -259,6 +259,7 @@ def test_another_model_is_not_timed() -> None:
         _agreement(ours, judge, 0, LOAD)
 
 
+@pytest.mark.slow
 def test_latencies_are_measured_again_in_fresh_processes() -> None:
     found = run_bench("latency", processes=2, archs=2, context=32, device="cpu", threads=1)
     json.dumps(found)

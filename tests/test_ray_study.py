@@ -74,6 +74,7 @@ def test_one_seed_gives_one_study_on_either_engine(tmp_path: Path, code_corpus: 
     assert ray.attributes["environment"]["engine"] == "ray"
 
 
+@pytest.mark.slow
 def test_a_driver_of_a_whole_study_has_no_torch(space: Path, tmp_path: Path) -> None:
     script = f"""
 import sys

@@ -121,6 +121,7 @@ def test_it_finds_a_better_front_than_its_peers_with_as_many_trainings(sampler: 
     assert min(ours) > max(theirs)
 
 
+@pytest.mark.slow
 def test_rungs_by_gain_come_near_halving_even_where_early_ranks_mislead() -> None:
     ours, theirs = [], []
     for seed in range(2):
@@ -200,6 +201,7 @@ def test_limits_shrink_the_front_that_is_looked_for() -> None:
     assert min(loss_of(s, 0, 1) for s in within[1]) <= min(loss_of(s, 0, 1) for s in within[0]) + 0.10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preferred", ["val_loss", "params"])
 def test_what_will_be_picked_is_looked_for_most(preferred: str) -> None:
     """More is trained near the best of one objective, and none is worse, than where the whole front is wanted."""

@@ -342,6 +342,7 @@ def test_memory_that_only_the_comparison_lacks_makes_no_smaller_parts(
     assert (set(state.paths), state.shortages, state.micro_windows) == ({"graph"}, 0, None)
 
 
+@pytest.mark.slow
 def test_blocks_that_are_really_compiled_have_the_plain_gradients(
     make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,6 +163,7 @@ def _train_in(room_bytes: int | None, result: Path) -> None:
     result.write_text(json.dumps({"curve": curve, "micro": state.micro_windows, "shortages": state.shortages}))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells and limits the memory of a process")
 def test_a_training_under_a_real_limit_goes_on_with_smaller_parts(tmp_path: Path) -> None:
     # Logits of a whole step are 268 MB, and there are several arrays of that size.

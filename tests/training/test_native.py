@@ -163,6 +163,7 @@ def real_state(seed: int, precision: str, step: Any, path: Path) -> TrainState:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 instructions")
 def test_300_steps_in_bfloat16_end_within_the_seed_spread_of_float32() -> None:
     path = Path(statistics.__file__)
