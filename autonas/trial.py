@@ -313,6 +313,8 @@ def _read_tuple(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ..
         raise ValueError(f"{place} is {value!r}, not a list")
     if tuple(map(type, value)) == kinds:  # as it should be: a curve has many
         return tuple(value)
+    if len(value) != len(kinds):
+        raise ValueError(f"{place} is {value!r}, not a list of {len(kinds)}")
     return tuple(_reader(k)(v, f"{place}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
 
 
