@@ -2,7 +2,7 @@
 
 A study of ours and one of Optuna alone (null_study.py) grow in turns, block by block. The wait is taken around stated numbers
 of trials; up to there both are filled up with trials drawn at random, where they have not been searched so far. A proposal is
-there when it stands in the ledger: reading, deciding and writing count.
+there when it stands in the ledger: reading, deciding and writing count. Both have searched another study before.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ RATE_GOAL, RATE_TRIALS = 100.0, 1_000  # trials a second, over the first so many
 ASK_GOALS_MS = {1_000: 100.0, 10_000: 300.0}  # the 95th percentile around so many trials
 PEER = "Optuna"
 _BLOCK = 50  # trials of a turn
+_WARM_UP = 20  # trials of a study before, of which nothing is told
 _ASKS, _PEER_ASKS = 100, 20  # around each number of trials
 _OURS_S, _PEER_S = 180.0, 45.0  # the most that growing a study may take, and that a peer may take at a time
 _RUNGS = (4_000_000, 12_000_000, 36_000_000)
@@ -69,6 +70,7 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="autonas-ledger-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         recipe = _recipe(Path(folder, "space.yaml"), trials + _ASKS, sampler, seed)  # it ends before the policy would
+        _warm_up(recipe, Path(folder, "warm-up"))
         ours, peer = OurStudy(recipe, Path(folder, "ours")), PeerStudy(recipe, Path(folder, "peer.log"))
         flush_ms = _flush_ms(Path(folder, "flush"))
         rows = _growth(ours, peer, trials, say)
@@ -93,6 +95,13 @@ def _recipe(path: Path, trials: int, sampler: str | None, seed: int) -> Recipe:
     budget = {"trials": trials, "rungs": list(_RUNGS), "repeats": 0}
     path.write_text(yaml.safe_dump({**_SPACE, "budget": budget}), encoding="utf-8")
     return load_recipe(str(path), sampler=sampler, seed=seed)
+
+
+def _warm_up(recipe: Recipe, folder: Path) -> None:
+    """Another study of both, short: what they import, which takes seconds where the disk is cold, is not part of a trial."""
+    folder.mkdir()
+    for contestant in (OurStudy(recipe, folder / "ours"), PeerStudy(recipe, folder / "peer.log")):
+        contestant.search(_WARM_UP)
 
 
 def _flush_ms(path: Path) -> float:
