@@ -11,7 +11,7 @@ BIN := .venv/bin
 help:
 	@echo "make quickstart   install, and search on this machine: minutes; ends in reports/quickstart.html"
 	@echo "make test         lint, types, import layers and the tests"
-	@echo "make test-slow    the tests that take minutes"
+	@echo "make test-slow    the tests that take long"
 	@echo "make lint         lint, types and import layers alone"
 	@echo "make clean        remove the environment and build files; studies and reports stay"
 

@@ -232,10 +232,9 @@ class StudyRecord:
 
 def to_json(record: Any) -> Any:
     """A record as plain JSON values: records become objects, tuples become lists."""
-    kind = type(record)
-    if kind in _PLAIN:  # first: an outcome has hundreds of them
+    if type(record) in _PLAIN:  # first: an outcome has hundreds of them
         return record
-    if kind is tuple or kind is list:
+    if isinstance(record, tuple | list):
         return list(record) if _PLAIN.issuperset(map(type, record)) else [to_json(value) for value in record]
     if isinstance(record, ArchSpec):
         return record.to_dict()
@@ -243,8 +242,6 @@ def to_json(record: Any) -> Any:
         return {f.name: to_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
-    if isinstance(record, tuple | list):
-        return [to_json(value) for value in record]
     return record
 
 

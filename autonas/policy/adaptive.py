@@ -46,7 +46,6 @@ _MARGIN = 0.1  # of the box, beyond the ends of the front
 # come to their end, and with deviations so many times as wide: an early forecast of what is unlike all that is known errs.
 HOPELESS, _ENOUGH_FINISHED, _CAUTION = 0.005, 8, 2.0
 
-
 _THREADS = ThreadpoolController()
 
 
@@ -164,8 +163,8 @@ class Adaptive:
         """The next `length` jobs, each chosen as if those before it were under way."""
         inputs = self._candidates.inputs(view.features)
         finished = np.flatnonzero(view.scored)
-        # A trial that waits and may not go on yet is under way as well: what it promises need not be begun once more.
         waiting = np.array([view.row(n) for n in may_go_on], dtype=np.int64)
+        # A trial that waits and may not go on yet is under way as well: what it promises need not be begun once more.
         at_work = view.paused.copy()
         at_work[[view.row(n) for n in running if view.has(n)]] = True
         at_work[waiting] = False
