@@ -98,7 +98,7 @@ def _recipe(path: Path, trials: int, sampler: str | None, seed: int) -> Recipe:
 
 
 def _warm_up(recipe: Recipe, folder: Path) -> None:
-    """Another study of both, short: what they import, which takes seconds where the disk is cold, is not part of a trial."""
+    """Another study of both, short: what a process imports and does only once is no part of a trial."""
     folder.mkdir()
     for contestant in (OurStudy(recipe, folder / "ours"), PeerStudy(recipe, folder / "peer.log")):
         contestant.search(_WARM_UP)
