@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autonas.api import cancel, count_params, front, load, promote, propose_promotion, read_study, report, search
+    from autonas.api import cancel, count_params, evaluate, front, load, promote, propose_promotion, read_study, report, search
     from autonas.engine.choice import EngineSettings
     from autonas.evaluation.detectors import is_collapsed
     from autonas.pareto import hypervolume
@@ -20,6 +20,7 @@ __all__ = [
     "EngineSettings",
     "cancel",
     "count_params",
+    "evaluate",
     "front",
     "hypervolume",
     "is_collapsed",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autonas.arch import ArchSpec
+from autonas.data.dataset import prepare
 from autonas.engine.base import JobProgress, OnProgress
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.errors import RequestError, StudyError
@@ -22,7 +23,7 @@ from autonas.promotion.promote import Promotion, plan_promotion, preference, res
 from autonas.promotion.replicas import is_choosing
 from autonas.recipe import Recipe, load_recipe
 from autonas.reporting.front import front_json
-from autonas.run_folder import run_state, run_tokens
+from autonas.run_folder import read_evaluation, run_state, run_tokens, write_json
 from autonas.space.spec_file import read_spec
 from autonas.study import CANCELLED, Watcher, cancel_study, run_study
 from autonas.study.files import cancel_requested
@@ -197,7 +198,14 @@ def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, f
     """Write a study's report, by default to reports/<study>.html; returns where."""
     from autonas.reporting.render import write_report
 
-    return write_report(read_study(name, storage=storage, out=out), Path(file) if file else REPORTS / f"{name}.html")
+    study = read_study(name, storage=storage, out=out)
+    return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study))
+
+
+def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:
+    """What evaluation.json says of each of a study's full runs that have ended and are still there, by the folder's name."""
+    folders = [Path(each["folder"]) for each in study.attributes.get("promotions") or ()]
+    return {folder.name: read_evaluation(folder) for folder in folders if run_state(folder) == "ended"}
 
 
 def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
@@ -205,6 +213,57 @@ def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
     from autonas.full_run import load_run  # torch comes with it
 
     return load_run(Path(run), device)
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    against: str | Path | None = None,
+    only: Sequence[str] = (),
+    again: bool = False,
+    tasks: Sequence[str] = ("builtin",),
+    space: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    on_part: Callable[[str, int, int], object] = lambda name, done, total: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Ask everything of a finished run; returns what its evaluation.json then holds. evaluation.html beside it is for reading.
+
+    Parts that were asked the same before are not done again, unless `again`; `only` names those to do. `against` is another run
+    that has been evaluated: losses are compared with its by document, collapse by prompt. `space` is the recipe of the run's
+    corpus, where its data set is not on this machine. `tasks` are coding tasks: "builtin", files of HumanEval or MBPP, or names
+    on the hub.
+
+    Raises:
+        RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
+    """
+    from autonas.reporting.run_page import write_page
+    from autonas.suite.comparison import compare_runs
+    from autonas.suite.running import evaluate_run  # torch comes with it
+    from autonas.suite.subject import SuiteSettings
+
+    folder, dataset = Path(run), None
+    if space is not None:
+        recipe = read_recipe(space)
+        dataset = prepare(recipe.corpus, recipe.tokenizer, say=say)
+    values = evaluate_run(
+        folder,
+        settings=SuiteSettings(tasks=tuple(tasks)),
+        only=only,
+        again=again,
+        dataset=dataset,
+        device=device,
+        threads=threads,
+        on_part=on_part,
+        say=say,
+    )
+    if against is not None:
+        compared = compare_runs(folder, Path(against))
+        values = {**values, "comparisons": {**values.get("comparisons", {}), str(against): compared}}
+        write_json(folder / "evaluation.json", values)
+    write_page(values, folder)
+    return values
 
 
 def propose_promotion(

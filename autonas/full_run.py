@@ -8,13 +8,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from autonas import cost, machine
 from autonas.arch import ArchSpec
@@ -22,23 +19,27 @@ from autonas.data.batches import Windows, training_windows
 from autonas.data.dataset import Dataset
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFailure, resource_error
-from autonas.evaluation.baselines import baselines
 from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.decoding import followed_decoding
+from autonas.evaluation.generation_probe import num_generation_probes, probe_generation
+from autonas.evaluation.held_out import Shown, held_out
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.latency_cache import load_table
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
+from autonas.evaluation.plausibility.findings import run_findings
 from autonas.model.transformer import Transformer, build_model
 from autonas.run_folder import CURVE_LINES, RunLog, claim, probing, write_json
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
+from autonas.training.early_stopping import is_stale, stale_text
 from autonas.training.guards import memory_guard
 from autonas.training.interruption import held_interrupts
 from autonas.training.loop import Progress, finish_steps, train
+from autonas.training.rollback import settle
 from autonas.training.state import fork_cooldown, new_state
-from autonas.trial import DocumentLosses, Job, Outcome, Sample, Score, to_json
+from autonas.trial import Finding, Job, Outcome, Score, to_json
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
 _CURVE_POINTS = 64
@@ -93,6 +94,12 @@ def run_full(
     return outcome
 
 
+def deadline_of(job: Job, started: float) -> float | None:
+    """When a job's training must have ended, on the clock that `started` is a value of."""
+    limits = [limit for limit in (job.time_limit_s, job.training.time_limit_s) if limit is not None]
+    return started + min(limits) if limits else None
+
+
 def _train_and_score(
     job: Job,
     started: float,
@@ -106,16 +113,27 @@ def _train_and_score(
     with memory_guard(f"building {job.spec.fingerprint}"):
         training = _Training(job, windows, dataset, turn)
     begun_at = training.state.tokens
-    deadline = None if job.time_limit_s is None else started + job.time_limit_s
+    deadline = deadline_of(job, started)
     with held_interrupts() as interrupted:
         training.follow(on_progress, lambda: interrupted() or (stop is not None and stop()), deadline)
     share = training.probe_s / max(turn.clock() - started, 1e-9)
-    state = training.state
-    state.step = None  # whose memory the evaluation may need
+    state, stopped = training.state, training.stopped()
+    state.step = state.kept = None  # whose memory the evaluation may need
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
     save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
     with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
-        scores, documents, samples = evaluate(state.model, dataset, job, make_way=turn.make_way)
+        shown = Shown(tokens=state.tokens, data_seed=job.data_seed, unique_tokens=job.unique_tokens)
+        found = held_out(state.model, dataset, job.evaluation, shown, make_way=turn.make_way)
+        rates, samples = measure_collapse(
+            state.model, dataset, job.evaluation, job.data_seed, wanted=job.objectives, make_way=turn.make_way
+        )
+    scores = {
+        **found.scores,
+        "params": Score.exact(cost.count_params(job.spec), "parameters"),
+        "memory": Score.exact(cost.inference_bytes(job.spec), "bytes"),
+        **rates,
+    }
+    ended = (Finding(check="early_stopping", severity="note", text=stopped),) if stopped else ()
     return Outcome(
         kind="run",
         trial=job.trial,
@@ -125,17 +143,20 @@ def _train_and_score(
         scores=scores,
         tokens=state.tokens,
         new_tokens=state.tokens - begun_at,
-        documents=documents,
-        baselines=_baselines(windows, dataset, job, state.tokens, turn.make_way),
+        documents=found.documents,
+        baselines=found.baselines,
         curve=training.log.curve(_CURVE_POINTS),
         samples=samples,
         checks={
             "leak": training.leak,
             "device": str(state.device),
             **state.checks(),
+            **({"early stopping": stopped} if stopped else {}),
             **decoding,
+            **found.checks,
             "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time",
         },
+        findings=(*state.findings(), *ended, *found.findings, *run_findings(training.log.points)),
     )
 
 
@@ -174,43 +195,86 @@ class _Training:
             if self.state.schedule.cooldown_start is None:
                 self._train(self.job.budget.tokens, on_progress, stop, deadline)
                 if self.job.budget.cooldown_tokens:
-                    with memory_guard(f"forking {self.job.spec.fingerprint}"):
-                        self.state.step = None  # the trunk is done: its memory is the fork's
-                        self.state = fork_cooldown(self.state, self.job.budget.cooldown_tokens)
-                    self._save()
-            self._train(self.total, on_progress, stop, deadline)
+                    self._cool()
+            end = self.state.schedule.end_tokens
+            self._train(self.total if end is None else end, on_progress, stop, deadline)
         except TrialFailure as failure:
             if failure.kind in ("preempted", "timeout"):
                 self._save()
             raise
 
+    def _cool(self) -> None:
+        """Go over into the cooldown; that of a trunk which ended early is shorter in proportion."""
+        budget, trained = self.job.budget, self.state.tokens
+        tokens = budget.cooldown_tokens
+        if self.is_stale:
+            tokens = max(1, round(tokens * min(trained / budget.tokens, 1.0)))
+        with memory_guard(f"forking {self.job.spec.fingerprint}"):
+            self.state.step = self.state.kept = None  # the trunk is done: its memory is the fork's
+            self.state = fork_cooldown(self.state, tokens)
+        self._save()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the validation loss has gained nothing for so long that the training should end, or cool down."""
+        settings = self.job.training
+        return is_stale(self.state.probes, settings.patience, settings.min_delta)
+
+    def stopped(self) -> str:
+        """Why the run ended before its budget was spent; nothing if it did not."""
+        settings, tokens = self.job.training, self.state.tokens
+        if settings.patience is None or not self.is_stale or tokens >= self.total:
+            return ""
+        why = stale_text(self.state.probes, settings.patience, settings.min_delta)
+        return f"{why}; {tokens:,} of {self.total:,} tokens were trained"
+
     def _train(
         self, until: int, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None
     ) -> None:
         before = self.state.tokens
+        num_rollbacks = len(self.state.rollbacks)
         num_probes, _ = probing(self.total)
+        num_looks = num_generation_probes(self.total)
+        cooling = self.state.schedule.cooldown_start is not None
+        if self.is_stale and not cooling:
+            return
 
         def interrupted() -> bool:
             self._turn.make_way()
             return stop()
 
         for progress in train(self.state, until_tokens=until, stop=interrupted, deadline=deadline, clock=self._turn.clock):
+            for back in self.state.rollbacks[num_rollbacks:]:
+                self.log.go_back(back.to_tokens, back.text)
+                before, num_rollbacks = back.to_tokens, num_rollbacks + 1
             self.log.step(to_json(progress))
             on_progress(progress)
             if progress.tokens * num_probes // self.total > before * num_probes // self.total:
-                self._probe()
+                number, last = (tokens * num_probes // self.total for tokens in (progress.tokens, before))
+                looks = number * num_looks // num_probes > last * num_looks // num_probes
+                loss = self._probe(looks=looks)
+                if not cooling:
+                    self.state.probes.append((progress.tokens, loss))
+                if not cooling and self.is_stale:
+                    break
             before = progress.tokens
             if time.monotonic() - self._saved_at >= max(self.job.checkpoint_every_s, self._save_s / SAVES_SHARE):
                 self._save()
+        settle(self.state)  # what is at an end is a good state: its file need not be three times as large
         self._save()
 
-    def _probe(self) -> None:
-        """The validation loss on a fixed subset, as a line of the curve."""
+    def _probe(self, *, looks: bool) -> float:
+        """The validation loss on a fixed subset, and now and then what the model writes, as a line of the curve."""
         begun = self._turn.clock()
         tokens = min(self.job.evaluation.validation_tokens, probing(self.total)[1])
         settings = dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
         with memory_guard(f"evaluating {self.job.spec.fingerprint}"):
             documents = evaluate_loss(self.state.model, self.dataset, settings, make_way=self._turn.make_way)
+            look = (
+                probe_generation(self.state.model, self.dataset, settings, self.job.data_seed, self._turn.make_way)
+                if looks
+                else None
+            )
         score = loss_scores(documents)["val_loss"]
         self.log.write(
             {
@@ -219,10 +283,12 @@ class _Training:
                 "val_low": score.low,
                 "val_high": score.high,
                 "val_tokens": sum(documents.tokens),
+                **({} if look is None else {"generation": look}),
             }
         )
         self.num_probes += 1
         self.probe_s += self._turn.clock() - begun
+        return score.value
 
     def _save(self) -> None:
         begun = time.monotonic()
@@ -230,22 +296,6 @@ class _Training:
         save(self._last, self.state)
         self._saved_at = time.monotonic()
         self._save_s = self._saved_at - begun
-
-
-def evaluate(
-    model: Transformer, dataset: Dataset, job: Job, make_way: Callable[[], object] = lambda: None
-) -> tuple[dict[str, Score], DocumentLosses, tuple[Sample, ...]]:
-    """Every score of a model but its latency, what pairs its loss with another's, and its samples."""
-    documents = evaluate_loss(model, dataset, job.evaluation, make_way=make_way)
-    collapse, prior, samples = measure_collapse(model, dataset, job.evaluation, job.data_seed, make_way=make_way)
-    scores: dict[str, Score] = {
-        **loss_scores(documents),
-        "params": Score.exact(cost.count_params(model.spec), "parameters"),
-        "memory": Score.exact(cost.inference_bytes(model.spec), "bytes"),
-        "collapse_rate": collapse,
-        "collapse_prior": prior,
-    }
-    return scores, documents, samples
 
 
 def _latencies(job: Job) -> tuple[dict[str, Score], dict[str, str]]:
@@ -257,18 +307,6 @@ def _latencies(job: Job) -> tuple[dict[str, Score], dict[str, str]]:
     return {"latency": latency.decode, "prefill_latency": latency.prefill}, {}
 
 
-def _baselines(windows: Windows, dataset: Dataset, job: Job, tokens: int, make_way: Callable[[], object]) -> dict[str, float]:
-    """Losses of n-gram models of the very tokens that the run was shown."""
-    shown = -(-tokens // job.spec.context_length)
-
-    def parts() -> Iterator[NDArray[np.int64]]:
-        for first in range(0, shown, _BASELINE_WINDOWS):
-            make_way()
-            yield windows.take(first, min(_BASELINE_WINDOWS, shown - first))
-
-    return baselines(parts(), dataset, job.evaluation)
-
-
 def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:
     values: dict[str, Any] = {
         "spec": job.spec.to_dict(),
@@ -278,6 +316,7 @@ def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:
         "epochs": outcome.tokens / (windows.num_windows * job.spec.context_length),
         "baselines": dict(outcome.baselines),
         "checks": dict(outcome.checks),
+        "findings": to_json(outcome.findings),
         "environment": {**machine.environment(), "device": job.device, "threads": job.threads},
     }
     write_json(Path(job.folder) / "evaluation.json", values)

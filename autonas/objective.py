@@ -42,8 +42,9 @@ OBJECTIVES: dict[str, Objective] = {
         Objective(name="flops", unit="FLOP/token", known="arithmetic", title="Inference FLOPs"),
         Objective(name="latency", unit="ms/token", known="measured", title="Latency per token"),
         Objective(name="prefill_latency", unit="ms", known="measured", title="Prefill latency"),
+        Objective(name="degeneration", unit="share", known="final", title="Degeneration rate"),
         Objective(name="collapse_rate", unit="share", known="final", title="Collapse rate"),
         Objective(name="collapse_prior", unit="share", known="final", title="Collapse rate, prior rules"),
     )
 }
-DEFAULT_OBJECTIVES = ("val_loss", "params", "latency", "collapse_rate")
+DEFAULT_OBJECTIVES = ("val_loss", "params", "latency", "degeneration")

@@ -149,6 +149,23 @@ def _add_runs(command: Command) -> None:
     train.add_argument("--json", action="store_true", help="print the evaluation as JSON")
     train.set_defaults(resume_hint=lambda options: "the same command with --resume")
 
+    evaluate = command("evaluate", "evaluation", "ask everything of a finished run", "autonas evaluate RUN --against OTHER")
+    evaluate.add_argument("run", metavar="RUN", help="a run's folder")
+    evaluate.add_argument("--against", metavar="RUN", help="compare with this run, which has been evaluated")
+    evaluate.add_argument("--only", action="append", metavar="PART", help="this part alone; repeatable")
+    evaluate.add_argument("--again", action="store_true", help="also what has been evaluated before")
+    evaluate.add_argument(
+        "--tasks",
+        action="append",
+        metavar="SOURCE",
+        help="builtin (default), a file of HumanEval or MBPP, or a hub name; repeatable",
+    )
+    evaluate.add_argument("--space", metavar="FILE", help="the run's recipe, where its data set is not on this machine")
+    evaluate.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    evaluate.add_argument("--threads", type=_count, metavar="N", help="default: as the run was trained with")
+    evaluate.add_argument("--json", action="store_true", help="print evaluation.json")
+    evaluate.set_defaults(resume_hint=lambda options: "the same command: parts that have ended are not done again")
+
     generate = command("generate", "runs", "write code with a trained model", "autonas generate RUN --prompt 'def add(a, b):'")
     generate.add_argument("model", metavar="RUN", help="a run's folder, or STUDY:TRIAL for a trial on a study's front")
     generate.add_argument("--prompt", required=True, metavar="TEXT", help="- reads it from standard input")
@@ -181,9 +198,20 @@ def _add_runs(command: Command) -> None:
 
 def _add_data(command: Command) -> None:
     corpus = command(
-        "corpus", "data", "build a recipe's corpus and say what was kept", "autonas corpus --space quickstart.yaml"
+        "corpus",
+        "data",
+        "build a recipe's corpus and say what was kept, or what is in it",
+        "autonas corpus inspect --space quickstart.yaml",
+    )
+    corpus.add_argument(
+        "action",
+        nargs="?",
+        choices=("build", "inspect"),
+        default="build",
+        help="build (default), or inspect: its tokens, sources, duplicates and repetitions in figures",
     )
     corpus.add_argument("--space", required=True, metavar="FILE")
+    corpus.add_argument("--run", metavar="RUN", help="inspect: loss by token class of this finished run as well")
     corpus.add_argument("--verify", action="store_true", help="compare every file with its checksum")
     corpus.add_argument("--json", action="store_true", help="print JSON")
     tokenizer = command("tokenizer", "data", "train or check a tokenizer", "autonas tokenizer check tokenizer.json")

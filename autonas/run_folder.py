@@ -6,6 +6,7 @@ when the run has ended `model.safetensors` and `evaluation.json`. A promotion ad
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -121,6 +122,35 @@ def read_job(folder: Path) -> Job:
         raise StudyError(f"{record}: cannot be read ({error}). Restore it, or give another --out.") from error
 
 
+def read_evaluation(run: Path) -> dict[str, Any]:
+    """The run's evaluation.json; nothing where it has none.
+
+    Raises:
+        StudyError: it cannot be read.
+    """
+    path = run / "evaluation.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: cannot be read ({error}). Remove it and evaluate the run again.") from error
+    if not isinstance(values, dict):
+        raise StudyError(f"{path}: is no JSON object. Remove it and evaluate the run again.")
+    return values
+
+
+def read_curve(run: Path) -> list[dict[str, Any]]:
+    """The whole lines of the run's metrics.jsonl; none where it has none."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # the last one may be torn
+            found.append(json.loads(line))
+    return [point for point in found if isinstance(point, dict)]
+
+
 def _check_same(job: Job) -> None:
     changed = _differences(_essence(read_job(Path(job.folder))), _essence(job))
     if changed:
@@ -129,10 +159,12 @@ def _check_same(job: Job) -> None:
 
 
 def _essence(job: Job) -> dict[str, Any]:
-    """What a run depends on. Where it is computed is not of it, nor is how its schedule is counted beyond its steps."""
+    """What a run depends on. Where it is computed is not of it, nor are its limits or how its schedule is counted."""
     values = to_json(job)
     names = ("spec", "budget", "seed", "data_seed", "training", "evaluation", "latency", "unique_tokens")
-    return {"steps": run_steps(job), "data": job.data.fingerprint, **{name: values[name] for name in names}}
+    found = {"steps": run_steps(job), "data": job.data.fingerprint, **{name: values[name] for name in names}}
+    found["training"] = {name: value for name, value in values["training"].items() if name not in TrainingSettings.LIMITS}
+    return found
 
 
 def _differences(before: Any, after: Any, place: str = "") -> list[str]:
@@ -168,7 +200,8 @@ class RunLog:
 
     Stretches end at fixed token counts, so that a resumed run has the lines of the whole one. In one of them the loss differs:
     a run that goes on from inside a stretch has there the mean of the part that it has trained itself. Lines beyond `tokens`,
-    where the run goes on, are dropped, and so is one torn by a crash. Only `attempt` may write.
+    where the run goes on, are dropped, and so is one torn by a crash; so are those beyond where a training goes back to. Only
+    `attempt` may write.
 
     Raises:
         StudyError: a later attempt has the run. From every line.
@@ -179,12 +212,22 @@ class RunLog:
         self._attempt = attempt
         self._check()
         self._stretch = stretch
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        self._cut(tokens)
+
+    def _cut(self, tokens: int) -> None:
+        """Go on from `tokens`."""
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True) if self._path.exists() else []
         kept = [line for line in lines if _is_of_the_past(line, tokens)]
-        rewrite_lines(path, kept)
+        rewrite_lines(self._path, kept)
         self._points = [json.loads(line) for line in kept]
         self._begun = self._last = tokens
         self._weighted = 0.0
+
+    def go_back(self, tokens: int, why: str) -> None:
+        """The training went back to `tokens`, which a line says."""
+        self._check()
+        self._cut(tokens)
+        self.write({"tokens": tokens, "rollback": why})
 
     def step(self, values: Mapping[str, Any]) -> None:
         """A step, or some at once, as `Progress` has them."""
@@ -204,6 +247,11 @@ class RunLog:
 
     def _check(self) -> None:
         check_attempt(self._path.parent / "checkpoints", self._attempt)
+
+    @property
+    def points(self) -> tuple[Mapping[str, Any], ...]:
+        """All lines, in their order."""
+        return tuple(self._points)
 
     def curve(self, num_points: int) -> tuple[tuple[int, float], ...]:
         """(tokens, training loss), thinned to at most `num_points`, the last one kept."""

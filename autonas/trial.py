@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from autonas.arch import ArchSpec
 from autonas.errors import FAILURE_KINDS, FailureKind
@@ -76,6 +76,18 @@ class TrainingSettings:
     final_rate_share: float = 0.0  # the rate at the very end, as a share of the peak
     # shape: a rate for each role and shape, and decay of hidden matrices only; none: one rate and one decay for every weight
     rate_scaling: Literal["shape", "none"] = "shape"
+    rollbacks: int = 2  # at most so often back to the last good state with half the rate, when a training diverges
+    patience: int | None = None  # evaluations on the way without a gain before a full run ends early; None: it never does
+    min_delta: float = 0.0  # nats that count as a gain there
+    time_limit_s: float | None = None  # of one job
+    memory_limit: int | None = None  # bytes
+
+    # They say nothing of what is learned: a training may go on under others.
+    LIMITS: ClassVar[frozenset[str]] = frozenset({"time_limit_s", "memory_limit"})
+
+    def __post_init__(self) -> None:
+        assert self.rollbacks >= 0 and self.min_delta >= 0.0, self
+        assert self.patience is None or self.patience >= 1, self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +160,16 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a plausibility check found in one outcome: a number that should not be believed as it stands ("alarm"), or what
+    qualifies one that may be ("note")."""
+
+    check: str  # which check, as docs/trust.md lists them
+    severity: Literal["alarm", "note"]
+    text: str  # what was found, with its figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentLosses:
     """Summed unsmoothed nats, tokens and bytes of each validation document, in the data set's order: what pairs two trials."""
 
@@ -187,6 +209,7 @@ class Outcome:
     samples: tuple[Sample, ...] = ()
     # named checks that ran, and what they found: {"leak": "max |Δ| 3e-7 <= 1e-4"}
     checks: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:

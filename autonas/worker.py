@@ -14,24 +14,24 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from autonas.data.batches import training_windows
 from autonas.data.dataset import Dataset
 from autonas.errors import AutonasError, CheckpointError, RequestError, TrialFailure, resource_error
-from autonas.evaluation.baselines import baselines
-from autonas.evaluation.collapse import measure_collapse
+from autonas.evaluation.collapse import COUNTED, measure_collapse
 from autonas.evaluation.decoding import followed_decoding
+from autonas.evaluation.held_out import Shown, held_out
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.lease import Turn, sharing
-from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.floor import Floor
-from autonas.full_run import run_full
+from autonas.full_run import deadline_of, run_full
 from autonas.model.transformer import build_model
 from autonas.pinning import pin_threads
 from autonas.run_folder import rewrite_lines
@@ -40,12 +40,12 @@ from autonas.training.checkpoint import load, save, save_model
 from autonas.training.graphs import order_products
 from autonas.training.guards import memory_guard
 from autonas.training.loop import Progress, finish_steps, train
-from autonas.training.state import TrainState, fork_cooldown, new_state
+from autonas.training.rollback import settle
+from autonas.training.state import Rollback, TrainState, fork_cooldown, new_state
 from autonas.training.streams import own_stream
-from autonas.trial import EvaluationSettings, Failure, Job, Outcome, Sample, Score, from_json, to_json
+from autonas.trial import Failure, Job, Outcome, Sample, Score, from_json, to_json
 
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown
-_WINDOWS_AT_ONCE = 4096
 
 order_products()
 
@@ -164,20 +164,25 @@ def _train_and_measure(
         turn.make_way()
         return stop is not None and stop()
 
-    deadline = None if job.time_limit_s is None else started + job.time_limit_s
+    deadline = deadline_of(job, started)
     training = functools.partial(train, stop=interrupted, deadline=deadline, clock=turn.clock, aside=turn.aside)
     _train_trunk(job, state, trunk, metrics, training(state, until_tokens=job.budget.tokens), report)
     with memory_guard(f"forking {job.spec.fingerprint}"):
-        state.step = None  # the trunk is done here: its memory is the fork's
+        state.step = state.kept = None  # the trunk is done here: its memory is the fork's
         fork = fork_cooldown(state, job.budget.cooldown_tokens)
     _follow(training(fork), fork, job.budget.cooldown_tokens, metrics, "cooldown", report)
-    fork.step = None
+    fork.step = fork.kept = None
     check()
     save_model(folder / "cooled.safetensors", fork.model, {"rung": job.budget.rung, "tokens": fork.tokens})
     # What runs beside this is finished too: generation captures graphs, and no other thread should wait for the device then.
     finish_steps(fork.device)
     outcome = _measure(job, dataset, fork, metrics, found, turn)
-    return dataclasses.replace(outcome, new_tokens=fork.tokens - begun_at, seconds=turn.clock() - started)
+    return dataclasses.replace(
+        outcome,
+        new_tokens=fork.tokens - begun_at,
+        seconds=turn.clock() - started,
+        findings=(*fork.findings(), *outcome.findings),
+    )
 
 
 def _build(job: Job, dataset: Dataset) -> tuple[TrainState, str]:
@@ -220,6 +225,7 @@ def _train_trunk(
             saved_at = time.monotonic()
 
     _follow(progress, state, job.budget.tokens, metrics, "stable", report, keep)
+    settle(state)  # a rung's end that is scored is a good state; to keep the copies would make the file three times as large
     check_attempt(trunk.parent, job.attempt)
     save(trunk, state)
 
@@ -235,12 +241,17 @@ def _follow(
 ) -> None:
     """Exhaust a training, writing the mean loss of every stretch of tokens; `at_boundary` is called between stretches.
 
-    Stretches end at fixed token counts, and checkpoints are taken there only: a resumed training writes the same curve.
+    Stretches end at fixed token counts, and checkpoints are taken there only: a resumed training writes the same curve. Where
+    the training goes back into a stretch, its line is of what comes behind.
     """
     stretch = max(length_tokens // CURVE_POINTS, state.step_tokens)
     weighted, last = 0.0, state.tokens
     begun = state.tokens
+    num_rollbacks = len(state.rollbacks)
     for step in progress:
+        if len(state.rollbacks) > num_rollbacks:
+            last = begun = metrics.go_back(phase, state.rollbacks[num_rollbacks:])
+            weighted, num_rollbacks = 0.0, len(state.rollbacks)
         weighted += step.loss * (step.tokens - last)
         last = step.tokens
         report(step)
@@ -269,11 +280,31 @@ class Metrics:
         points = [json.loads(line) for line in lines if _whole(line)]
         earlier = [point for point in points if point["phase"] == "cooldown" and point["rung"] < rung]
         self._points = [point for point in points if point["tokens"] <= tokens or point in earlier]
+        self._why = ""  # the training went back before the next line
         rewrite_lines(path, (json.dumps(point) + "\n" for point in self._points))
+
+    def go_back(self, phase: str, rollbacks: Sequence[Rollback]) -> int:
+        """Drop the lines of `phase` that the last of `rollbacks` undid; returns where the training went back to.
+
+        The next line says why.
+        """
+        self._check()
+        tokens = rollbacks[-1].to_tokens
+
+        def is_undone(point: dict[str, Any]) -> bool:
+            own = phase == "stable" or point["rung"] == self._rung  # the trunk is one, and each rung has its cooldown
+            return bool(own and point["phase"] == phase and point["tokens"] > tokens)
+
+        self._points = [point for point in self._points if not is_undone(point)]
+        self._why = "; ".join(one.text for one in rollbacks)
+        rewrite_lines(self._path, (json.dumps(point) + "\n" for point in self._points))
+        return tokens
 
     def write(self, phase: str, progress: Progress, mean_loss: float) -> None:
         self._check()
         point = {**to_json(progress), "loss": mean_loss, "phase": phase, "rung": self._rung}
+        if self._why:
+            point["rollback"], self._why = self._why, ""
         self._points.append(point)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
@@ -293,17 +324,16 @@ def _whole(line: str) -> bool:
 def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, leak: str, turn: Turn) -> Outcome:
     """Score the cooled model by every objective that was asked for. The outcome's time is the caller's to say."""
     settings = job.evaluation
+    shown = Shown(tokens=fork.tokens, data_seed=job.data_seed, unique_tokens=job.unique_tokens)
     with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
-        documents = evaluate_loss(fork.model, dataset, settings, make_way=turn.make_way)
-        scores: dict[str, Score] = loss_scores(documents)
+        found = held_out(fork.model, dataset, settings, shown, make_way=turn.make_way)
+        scores: dict[str, Score] = dict(found.scores)
         samples: tuple[Sample, ...] = ()
-        if {"collapse_rate", "collapse_prior"} & set(job.objectives):
-            scores["collapse_rate"], scores["collapse_prior"], samples = measure_collapse(
-                fork.model, dataset, settings, job.data_seed, make_way=turn.make_way
+        if COUNTED.keys() & set(job.objectives):
+            rates, samples = measure_collapse(
+                fork.model, dataset, settings, job.data_seed, wanted=job.objectives, make_way=turn.make_way
             )
-    shown = -(-fork.tokens // job.spec.context_length)
-    turn.make_way()
-    known = _baselines(job.data.folder, job.spec.context_length, job.data_seed, job.unique_tokens, shown, settings)
+            scores.update(rates)
     turn.make_way()
     return Outcome(
         kind="train",
@@ -313,25 +343,13 @@ def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, lea
         seconds=0.0,
         scores=scores,
         tokens=fork.tokens,
-        documents=documents,
-        baselines=known,
+        documents=found.documents,
+        baselines=found.baselines,
         curve=metrics.curve(),
         samples=samples,
-        checks={"leak": leak, "device": str(fork.device), **fork.checks(), **decoding},
+        checks={"leak": leak, "device": str(fork.device), **fork.checks(), **decoding, **found.checks},
+        findings=found.findings,
     )
-
-
-@functools.lru_cache(maxsize=64)
-def _baselines(
-    folder: str, context: int, data_seed: int, unique_tokens: int | None, num_windows: int, settings: EvaluationSettings
-) -> dict[str, float]:
-    """N-gram losses after the first `num_windows` windows: the same for every trial that was shown the same tokens."""
-    dataset = Dataset.open(folder)
-    windows = training_windows(dataset, context, data_seed, unique_tokens)
-    parts = (
-        windows.take(first, min(_WINDOWS_AT_ONCE, num_windows - first)) for first in range(0, num_windows, _WINDOWS_AT_ONCE)
-    )
-    return baselines(parts, dataset, settings)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -236,6 +236,32 @@ def test_data_can_be_looked_at(workplace: Path, run: Run, monkeypatch: pytest.Mo
     assert json.loads(out)["num_bytes"] == 9
 
 
+def test_a_corpus_and_a_run_are_looked_into(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    code, out, err = run("corpus", "inspect", "--space", "small.yaml")
+    assert code == 0, err
+    for word in ("structural", "projects, worth", "in training", "longer than context"):
+        assert word in out, word
+    train = ("train", "--spec", "arch.yaml", "--space", "small.yaml", "--steps", "20", "--out", "inspected", "--json")
+    code, trained, err = run(*train)
+    assert code == 0, err
+    code, out, err = run("corpus", "inspect", "--space", "small.yaml", "--run", "inspected", "--json")
+    assert code == 0, err
+    found, scores = json.loads(out), json.loads(trained)
+    _, built, _ = run("corpus", "build", "--space", "small.yaml", "--json")
+    assert found["fingerprint"] == json.loads(built)["fingerprint"]
+    whole = next(group for group in found["losses"]["groups"] if group["name"] == "all")
+    assert whole["loss"]["value"] == pytest.approx(scores["scores"]["val_loss"]["value"], rel=1e-9)
+    assert (whole["unigram"], whole["bigram"]) == pytest.approx(tuple(scores["baselines"][n] for n in ("unigram", "bigram")))
+    code, out, _ = run("corpus", "inspect", "--space", "small.yaml", "--run", "inspected")
+    assert code == 0 and "loss by token class" in out
+    other = _yaml("small.yaml")
+    other["tokenizer"]["vocab_size"] = 290
+    Path("other_tokens.yaml").write_text(json.dumps(other))
+    code, _, err = run("corpus", "inspect", "--space", "other_tokens.yaml", "--run", "inspected")
+    assert code == 2 and "the recipe that it was trained with" in err
+
+
 def test_a_plan_is_made_before_anything_is_spent(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     code, out, err = run("plan", "--space", "small.yaml", "--json")
@@ -301,6 +327,8 @@ WRONG = {
     "no run": (["generate", "norun", "--prompt", "x"], "is no run"),
     "tokenizer": (["tokenizer", "check", "arch.yaml"], "arch.yaml"),
     "missing corpus": (["corpus", "--space", "nocorpus.yaml"], "nowhere"),
+    "run of a corpus that is not inspected": (["corpus", "--space", "small.yaml", "--run", "norun"], "corpus inspect"),
+    "inspected run": (["corpus", "inspect", "--space", "small.yaml", "--run", "norun"], "is no run"),
     "tiny corpus": (["search", "--space", "tinycorpus.yaml"], "give a larger corpus"),
 }
 

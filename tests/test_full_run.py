@@ -18,14 +18,18 @@ import torch
 from autonas import full_run
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.errors import CheckpointError, DeviceError, RecipeError, StudyError, TrialFailure
+from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.latency import measured_latency
 from autonas.evaluation.latency_cache import table_entry
+from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.full_run import load_run
 from autonas.run_folder import probing, run_budget
+from autonas.training import loop
 from autonas.training.loop import Progress
 from autonas.trial import Job, Outcome, to_json
 from autonas.worker import run_job
 from tests.studies import SMALL_SPEC, small_job
+from tests.training.faults import Faulty, kick, step_by
 
 STEP = 512
 SCHEDULES = ("wsd", "cosine")
@@ -177,8 +181,8 @@ def test_a_finished_run_can_be_loaded_and_is_the_model_that_was_scored(dataset: 
     loaded = load_run(tmp_path / "run")
     assert loaded.spec == SMALL_SPEC
     assert loaded.tokenizer.decode(loaded.tokenizer.encode("def f():")) == "def f():"
-    scores, _, samples = full_run.evaluate(loaded.model, dataset, job)
-    assert scores["val_loss"] == outcome.scores["val_loss"]
+    assert loss_scores(evaluate_loss(loaded.model, dataset, job.evaluation))["val_loss"] == outcome.scores["val_loss"]
+    _, samples = measure_collapse(loaded.model, dataset, job.evaluation, job.data_seed, wanted=())
     assert samples == outcome.samples
 
 
@@ -256,7 +260,7 @@ def test_a_bad_end_is_an_outcome_and_the_checkpoint_is_kept(
         torch.empty(2**60)
 
     with monkeypatch.context() as patched:
-        patched.setattr(full_run, "evaluate", hungry)
+        patched.setattr(full_run, "held_out", hungry)
         outcome = run_job(job)
     assert outcome.failure is not None
     assert outcome.failure.kind == "out_of_memory"
@@ -315,3 +319,83 @@ def test_a_process_that_is_killed_in_the_middle_goes_on_where_it_was(dataset: Da
     assert resumed.new_tokens < steps * STEP
     # The curve's line in which a stop fell holds the mean of its second part: all else is the same.
     assert essence(resumed)[:4] == essence(whole)[:4]
+
+
+def stopping(job: Job, patience: int, min_delta: float) -> Job:
+    return dataclasses.replace(job, training=dataclasses.replace(job.training, patience=patience, min_delta=min_delta))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_run_that_gains_no_more_ends_by_itself_and_resumed_ends_alike(
+    dataset: Dataset, tmp_path: Path, schedule: str
+) -> None:
+    """No gain is large enough here, so that the run stops at its third evaluation: patience 2 behind the first."""
+    job = stopping(make_job(dataset, tmp_path / "whole", schedule, steps=60), 2, 50.0)
+    whole = run_job(job)
+    probes = [line["tokens"] for line in lines(tmp_path / "whole") if "val_loss" in line]
+    assert probes[2] == 9 * STEP
+    cooldown = max(1, round(9 * 10 / 50)) if schedule == "wsd" else 0
+    assert whole.tokens == (9 + cooldown) * STEP, "a stopped trunk is cooled in proportion"
+    assert "no gain of more than 50 nats in 2 evaluations; lowest" in whole.checks["early stopping"]
+    assert [(one.check, one.severity) for one in whole.findings if one.check == "early_stopping"] == [
+        ("early_stopping", "note")
+    ]
+    for step in (5, 9):
+        broken = dataclasses.replace(job, folder=str(tmp_path / f"broken{step}"))
+
+        def interrupt(job: Job, progress: Progress, step: int = step) -> None:
+            if progress.tokens == step * STEP:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_job(broken, on_progress=interrupt)
+        assert essence(run_job(broken)) == essence(whole)
+
+
+def test_a_run_that_gains_does_not_end_early(dataset: Dataset, tmp_path: Path) -> None:
+    patient = run_job(stopping(make_job(dataset, tmp_path / "a", steps=60), 20, 0.0))
+    assert patient.tokens == 60 * STEP
+    assert "early stopping" not in patient.checks
+    assert essence(patient) == essence(run_job(make_job(dataset, tmp_path / "b", steps=60)))
+
+
+def test_a_run_goes_back_and_resumed_goes_back_alike(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kicked(state: Any) -> Any:
+        return Faulty(step_by("eager"), kick, 80 * STEP)
+
+    monkeypatch.setattr(loop, "choose_step", kicked)
+    whole = run_job(make_job(dataset, tmp_path / "whole", steps=160))
+    assert whole.checks["rollbacks"].startswith("1: the loss ")
+    assert "rollback" in {one.check for one in whole.findings}
+    curve = lines(tmp_path / "whole")
+    (said,) = [line for line in curve if "rollback" in line]
+    assert said["tokens"] == 0
+    assert [line["tokens"] for line in curve if "loss" in line] == [STEP * (n + 1) for n in range(160)]
+    recorded = json.loads((tmp_path / "whole" / "evaluation.json").read_text())
+    assert recorded["findings"] == json.loads(json.dumps(to_json(whole.findings)))
+    last = tmp_path / "whole" / "checkpoints" / "last.safetensors"
+    job = make_job(dataset, tmp_path / "broken", steps=160)
+    seen: list[int] = []
+
+    def interrupt(job: Job, progress: Progress) -> None:
+        seen.append(progress.tokens)
+        if len(seen) in (70, 90, 130):
+            raise KeyboardInterrupt
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run_job(job, on_progress=interrupt)
+    resumed = run_job(job)
+    assert essence(resumed) == essence(whole)
+    assert resumed.findings == whole.findings
+    weights = (tmp_path / "whole" / "model.safetensors").stat().st_size
+    assert last.stat().st_size < 4 * weights, "weights and two moments: no copies to go back to are left at the end"
+
+
+def test_a_run_may_go_on_under_other_limits(dataset: Dataset, tmp_path: Path) -> None:
+    job = make_job(dataset, tmp_path / "run")
+    short = dataclasses.replace(job, training=dataclasses.replace(job.training, time_limit_s=1e-9))
+    failed = run_job(short)
+    assert failed.failure is not None
+    assert failed.failure.kind == "timeout"
+    assert run_job(job).ok

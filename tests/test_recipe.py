@@ -59,7 +59,7 @@ def test_the_quickstart_is_what_it_promises() -> None:
     assert recipe.search.rungs == (128_000, 768_000)
     assert recipe.search.trials >= 12
     assert recipe.space.horizon_bound == ()
-    assert set(recipe.objectives) == {"val_loss", "params", "latency", "collapse_rate"}
+    assert set(recipe.objectives) == {"val_loss", "params", "latency", "degeneration"}
     assert recipe.search.max_hours is not None
 
 

@@ -30,6 +30,7 @@ from autonas.trial import Budget, Job, to_json
 from autonas.worker import Metrics, run_job
 from tests.studies import small_job
 from tests.test_run_folder import full_disk
+from tests.training.faults import Faulty, kick, step_by
 from tests.training.test_micro_batches import Starved
 
 CONTEXT = multiprocessing.get_context("spawn")
@@ -51,7 +52,7 @@ def test_a_job_is_scored_with_its_evidence(job: Job) -> None:
     outcome = run_job(job)
     assert outcome.ok
     assert outcome.tokens == 6_144 + 1_536, "token counts are rounded up to whole steps, and said as they were"
-    assert set(outcome.scores) == {"val_loss", "bits_per_byte", "collapse_rate", "collapse_prior"}
+    assert set(outcome.scores) == {"val_loss", "bits_per_byte", "degeneration", "collapse_rate", "collapse_prior"}
     assert outcome.documents is not None
     mean = sum(outcome.documents.nats) / sum(outcome.documents.tokens)
     assert outcome.scores["val_loss"].value == pytest.approx(mean)
@@ -125,7 +126,7 @@ def test_a_bug_in_one_architecture_is_a_failure_of_its_trial(job: Job, monkeypat
     def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("a planted bug")
 
-    monkeypatch.setattr(worker, "evaluate_loss", broken)
+    monkeypatch.setattr(worker, "held_out", broken)
     outcome = run_job(job)
     assert outcome.failure is not None
     assert outcome.failure.kind == "error"
@@ -136,7 +137,7 @@ def test_running_out_of_memory_is_told_apart(job: Job, monkeypatch: pytest.Monke
     def hungry(*arguments: object, **options: object) -> None:
         torch.empty(2**60)
 
-    monkeypatch.setattr(worker, "evaluate_loss", hungry)
+    monkeypatch.setattr(worker, "held_out", hungry)
     outcome = run_job(job)
     assert outcome.failure is not None
     assert outcome.failure.kind == "out_of_memory"
@@ -252,7 +253,7 @@ def test_all_work_on_the_device_is_done_while_it_is_shared_and_timing_is_not(
         monkeypatch.setattr(module, name, watched)
 
     module = worker if kind == "train" else full_run
-    names = ("build_model", "leak_test", "load", "train", "save", "evaluate_loss", "measure_collapse", "_baselines")
+    names = ("build_model", "leak_test", "load", "train", "save", "held_out", "measure_collapse")
     for name in names:
         watch(module, name)
     watch(full_run, "_latencies")
@@ -313,3 +314,40 @@ def test_while_another_process_times_something_no_step_is_taken_and_nothing_else
     for name in ("curve", "documents", "tokens", "baselines"):
         assert outcome[name] == json.loads(json.dumps(to_json(undisturbed)))[name], name
     assert wall - outcome["seconds"] >= 0.9 * seconds, "standing still is not training"
+
+
+def test_a_trial_that_goes_back_says_so_and_has_every_line_of_its_curve_once(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "choose_step", lambda state: Faulty(step_by("eager"), kick, 80 * 512))
+    job = dataclasses.replace(job, budget=Budget(rung=0, tokens=128 * 512, cooldown_tokens=4 * 512))
+    outcome = run_job(job)
+    assert outcome.checks["rollbacks"].endswith("learning rate × 0.5")
+    (note,) = [finding for finding in outcome.findings if finding.check == "rollback"]
+    assert note.severity == "note"
+    points = [json.loads(line) for line in (tmp_path / "metrics" / "00003.jsonl").read_text().splitlines()]
+    trunk = [point["tokens"] for point in points if point["phase"] == "stable"]
+    assert trunk == [4 * 512 * (n + 1) for n in range(32)]
+    assert [point["tokens"] for point in points if "rollback" in point] == [4 * 512]
+    assert all("tokens_per_s" in point for point in points)
+    # Killed between the two, and begun again from the last checkpoint.
+    seen: list[int] = []
+
+    def interrupt(job: Job, progress: Progress) -> None:
+        seen.append(progress.tokens)
+        if len(seen) in (60, 140):
+            raise KeyboardInterrupt
+
+    broken = dataclasses.replace(job, folder=str(tmp_path / "broken"), checkpoint_every_s=0.0)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_job(broken, on_progress=interrupt)
+    resumed = run_job(broken)
+    assert (resumed.scores, resumed.curve, resumed.findings) == (outcome.scores, outcome.curve, outcome.findings)
+
+
+def test_a_time_limit_of_the_recipe_is_kept(job: Job) -> None:
+    short = dataclasses.replace(job, training=dataclasses.replace(job.training, time_limit_s=1e-9))
+    outcome = run_job(short)
+    assert outcome.failure is not None
+    assert outcome.failure.kind == "timeout"

@@ -21,7 +21,9 @@ BENCHES = {
     "search": "searches replayed on a table of finished trials, in virtual time, beside other searchers",
     "studies": "real searches with each sampler in turn: hypervolume at equal compute",
     "arms": "full runs with every arm of the horizon-bound dimensions, beside what replicas chose",
+    "claims": "the prior system's claims about regularisation, prompts and size, tried again on causal models",
     "table": "trains a table of decoders with learning curves, and writes it for replays",
+    "detectors": "how often the collapse detectors are right on labelled texts, beside the prior system's rules",
     "gpu": "every goal of a GPU, within eight minutes",
 }
 _PEER_PACKAGES = ("transformers", "accelerate", "triton")

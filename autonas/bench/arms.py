@@ -27,7 +27,7 @@ from autonas.data.dataset import prepare
 from autonas.engine.base import Engine
 from autonas.engine.choice import EngineSettings, make_engine
 from autonas.errors import RequestError, TrialFailure
-from autonas.evaluation.collapse import wilson_interval
+from autonas.evaluation.rates import wilson_interval
 from autonas.machine import resolve_threads
 from autonas.policy.arms import SMALLEST_EFFECT, Arm
 from autonas.policy.experiment import plan_experiment

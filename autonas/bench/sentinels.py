@@ -22,7 +22,7 @@ from autonas.bench.table_export import csv_text, whole
 from autonas.data.cache import write_file
 from autonas.engine.base import Engine
 from autonas.errors import RequestError, StudyError
-from autonas.evaluation.collapse import wilson_interval
+from autonas.evaluation.rates import wilson_interval
 from autonas.ledger import Ledger, check_new, study_lease
 from autonas.policy import sampler
 from autonas.policy.prediction import LEVELS, Predicted, coverage

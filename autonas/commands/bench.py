@@ -47,6 +47,7 @@ _TAKES: dict[str, dict[str, str]] = {
     },
     "studies": {"space": "space", "samplers": "samplers", "seeds": "seeds", "trials": "trials", "out": "out"},
     "arms": {"space": "space", "trials": "cases", "seed": "seed", "out": "out"},
+    "claims": {"space": "space", "seeds": "seeds", "seed": "seed", "out": "out"},
     "table": {
         "space": "space",
         "study": "study",
@@ -58,17 +59,18 @@ _TAKES: dict[str, dict[str, str]] = {
         "sentinels": "sentinel_count",
         "factor": "factor",
     },
+    "detectors": {},
     "gpu": {"peer_dir": "peer_dir"},
 }
 # Those that train on workers; those that ask nothing of a device.
-_ON_WORKERS, _WITHOUT_DEVICE = ("arms", "overhead", "studies", "table"), ("gpu", "ledger", "search")
+_ON_WORKERS, _WITHOUT_DEVICE = ("arms", "claims", "overhead", "studies", "table"), ("detectors", "gpu", "ledger", "search")
 _OPTIONS = sorted({option for taken in _TAKES.values() for option in taken})
 
 
 def bench(options: argparse.Namespace) -> int:
     from autonas.bench import run_bench
 
-    if options.name in ("arms", "table", "studies"):
+    if options.name in ("arms", "claims", "table", "studies"):
         again = "the same command" + (" with --resume" if options.name == "table" else "")
         options.resume_hint = lambda options: again
     found = run_bench(options.name, **_asked(options), say=note)
@@ -78,6 +80,10 @@ def bench(options: argparse.Namespace) -> int:
         from autonas.bench.replays.text import lines
 
         print(*lines(found), sep="\n")
+    elif options.name == "claims":
+        from autonas.bench.claims_text import lines as claim_lines
+
+        print(*claim_lines(found), sep="\n")
     else:
         _print(found)
     return OK

@@ -5,24 +5,85 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autonas.commands import OK, note, print_json
-from autonas.errors import RequestError
+from autonas.errors import RequestError, StudyError
+
+if TYPE_CHECKING:
+    from autonas.data.store import Dataset
+    from autonas.evaluation.class_loss import ClassLosses
+    from autonas.recipe import Recipe
+
+_WINDOWS = 4096  # counted at once
 
 
 def corpus(options: argparse.Namespace) -> int:
     from autonas.api import read_recipe
     from autonas.data.dataset import prepare
 
+    if options.run is not None and options.action != "inspect":
+        raise RequestError(
+            "--run goes with `autonas corpus inspect`, which scores a run by token class; leave it out, or inspect"
+        )
     recipe = read_recipe(options.space)
     dataset = prepare(recipe.corpus, recipe.tokenizer, say=note)
     if options.verify:
         dataset.verify()
-    if options.json:
+    if options.action == "inspect":
+        _inspect(options, recipe, dataset)
+    elif options.json:
         print_json({"fingerprint": dataset.fingerprint, "folder": str(dataset.folder), "report": dataset.report})
     else:
         print("\n".join(dataset.lines()))
     return OK
+
+
+def _inspect(options: argparse.Namespace, recipe: Recipe, dataset: Dataset) -> None:
+    from autonas.data.inspection import inspect_dataset, inspection_lines
+    from autonas.trial import to_json
+
+    losses = None
+    if options.run is not None:
+        note(f"scoring {options.run} by token class")
+        losses = _run_losses(Path(options.run), dataset)
+    inspection = inspect_dataset(dataset, recipe.evaluation.language, recipe.space.context_length)
+    if options.json:
+        print_json({**to_json(inspection), **({} if losses is None else {"losses": to_json(losses)})})
+        return
+    print("\n".join(inspection_lines(inspection)))
+    if losses is not None:
+        from autonas.evaluation.class_loss import class_finding
+
+        found = class_finding(losses)
+        print("\n".join([*losses.lines(), *([f"{found.severity}: {found.text}"] if found else [])]))
+
+
+def _run_losses(run: Path, dataset: Dataset) -> ClassLosses:
+    """Loss by token class of a finished run, beside counts of the very tokens that it was shown."""
+    import json
+
+    from autonas.data.batches import training_windows
+    from autonas.evaluation.baselines import count_bigrams
+    from autonas.evaluation.class_loss import class_losses
+    from autonas.full_run import load_run
+    from autonas.run_folder import read_job
+
+    model, job = load_run(run).model, read_job(run)
+    if job.data.fingerprint != dataset.fingerprint:
+        raise RequestError(
+            f"--run: {run} was trained on data set {job.data.fingerprint}, and --space has {dataset.fingerprint}; give the "
+            "recipe that it was trained with"
+        )
+    evaluation = run / "evaluation.json"
+    try:
+        tokens = int(json.loads(evaluation.read_text(encoding="utf-8"))["tokens"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{evaluation}: cannot be read ({error}); end the run with --resume, or restore the file") from error
+    windows = training_windows(dataset, job.spec.context_length, job.data_seed, job.unique_tokens)
+    shown = -(-tokens // job.spec.context_length)
+    parts = (windows.take(first, min(_WINDOWS, shown - first)) for first in range(0, shown, _WINDOWS))
+    return class_losses(model, dataset, job.evaluation, count_bigrams(parts, dataset.vocab_size))
 
 
 def tokenizer(options: argparse.Namespace) -> int:

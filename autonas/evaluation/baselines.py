@@ -47,7 +47,13 @@ def baselines(
     Raises:
         CorpusError: the split has no document.
     """
-    counts = count_bigrams(windows, dataset.vocab_size)
+    return counted_baselines(count_bigrams(windows, dataset.vocab_size), dataset, settings, split)
+
+
+def counted_baselines(
+    counts: BigramCounts, dataset: Dataset, settings: EvaluationSettings, split: str = "validation"
+) -> dict[str, float]:
+    """As `baselines`, of windows that have been counted."""
     scored = scored_tokens(dataset, split, settings.validation_tokens)
     return {
         "unigram": float(-np.log(unigram_probabilities(counts, scored.targets)).mean()),

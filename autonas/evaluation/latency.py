@@ -12,17 +12,16 @@ import gc
 import platform
 import re
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import torch
 
 from autonas.arch import ArchSpec
 from autonas.errors import DeviceError, InfeasibleArch
+from autonas.evaluation.device_state import clock_mhz, driver, others_on_gpu
 from autonas.evaluation.latency_cache import (
     LatencyResult,
     load_table,
@@ -151,19 +150,10 @@ def latency_stamps(spec: ArchSpec, settings: LatencySettings) -> dict[str, str]:
         "context": str(context),
         "prefill_tokens": str(min(_PREFILL_TOKENS, context)),
         "torch": str(torch.__version__),
-        "driver": "" if device.type == "cpu" else _driver(),
+        "driver": "" if device.type == "cpu" else driver(),
         "system": f"{platform.system()} {platform.machine()}",
         "protocol": PROTOCOL_VERSION,
     }
-
-
-def _driver() -> str:
-    try:
-        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return f"cuda {torch.version.cuda}"
-    found = re.search(r"\d+\.\d+(\.\d+)?", text)
-    return f"cuda {torch.version.cuda}, driver {found.group() if found else 'unknown'}"
 
 
 def _measure(spec: ArchSpec, settings: LatencySettings) -> LatencyResult:
@@ -174,10 +164,11 @@ def _measure(spec: ArchSpec, settings: LatencySettings) -> LatencyResult:
         raise InfeasibleArch("context", f"a context of {context} leaves no token to time; give latency a context of at least 2")
     device = resolve_device(settings.device)
     protocol = _CPU if device.type == "cpu" else _GPU
-    others = OthersOnCpu() if device.type == "cpu" else _others_on_gpu
+    others = OthersOnCpu() if device.type == "cpu" else others_on_gpu
     dtype = resolve_dtype(settings.dtype, device)
     reference_spec = dataclasses.replace(_REFERENCE, context_length=context)
     scores: dict[str, Score] = {}
+    clocks = [clock_mhz(device)]
     with _quiet_process(settings.threads):
         models = [build_model(s, 0, device, dtype).eval() for s in (spec, reference_spec)]
         for name, timing, tokens in _timings(context, int(stamps["prefill_tokens"])):
@@ -189,8 +180,14 @@ def _measure(spec: ArchSpec, settings: LatencySettings) -> LatencyResult:
             attempts, found = attempt_until_quiet(attempt, patience, known)
             unit = "ms/token" if name == "decode" else "ms"
             scores[name] = latency_score(attempts, found, known, unit, protocol)
+            clocks.append(clock_mhz(device))
+    seen = sorted({clock for clock in clocks if clock is not None})
+    clock = "unknown" if not seen else f"{seen[0]} MHz" if len(seen) == 1 else f"{seen[0]}–{seen[-1]} MHz"
     return LatencyResult(
-        decode=scores["decode"], prefill=scores["prefill"], prefill_short=scores.get("prefill_short"), stamps=stamps
+        decode=scores["decode"],
+        prefill=scores["prefill"],
+        prefill_short=scores.get("prefill_short"),
+        stamps={**stamps, "clock": clock},
     )
 
 
@@ -277,19 +274,3 @@ def _synchronize(device: torch.device) -> None:
     # Wall time around a synchronised block, not device events: at batch 1 small models wait for the host, as their user does.
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _others_on_gpu() -> float:
-    """1.0 when another process computes on a GPU of this machine, as far as nvidia-smi can tell."""
-    try:
-        done = subprocess.run(
-            ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return 0.0
-    # In a container the numbers are the host's: counted, not compared. One of them is this process.
-    return 1.0 if done.returncode == 0 and len(done.stdout.split()) > 1 else 0.0

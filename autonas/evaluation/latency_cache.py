@@ -23,7 +23,8 @@ from autonas.trial import Score, from_json, to_json
 class LatencyResult:
     """Time per output token, and time to the first token of a long and of a short prompt.
 
-    `stamps` says what the numbers mean: device, dtype, threads, batch, context, software, lengths of the prompts, protocol.
+    `stamps` says what the numbers mean: device, dtype, threads, batch, context, software, lengths of the prompts, protocol;
+    and the clock that the device said it ran at.
     """
 
     decode: Score  # ms/token
@@ -97,7 +98,7 @@ def load_table(path: str | Path) -> dict[str, LatencyResult]:
         if spec.inference_fingerprint in table:
             raise RecipeError(f"{path}: entry {number} is an architecture the table already has; remove one of the two")
         conditions = conditions or result.stamps
-        for name in sorted({*conditions, *result.stamps}):
+        for name in sorted({*conditions, *result.stamps} - {"clock"}):  # which is not chosen
             if conditions.get(name) != result.stamps.get(name):
                 raise RecipeError(
                     f"{path}: entry {number} was measured with {name} {result.stamps.get(name)!r}, the first with "

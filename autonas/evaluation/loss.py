@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from autonas.data.dataset import Dataset
 from autonas.evaluation.intervals import ratio_estimate as ratio_estimate
 from autonas.evaluation.intervals import t_quantile
-from autonas.evaluation.passes import document_nats
-from autonas.evaluation.scored import scored_tokens
+from autonas.evaluation.passes import token_nats
+from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import DocumentLosses, EvaluationSettings, Score
 
@@ -40,10 +40,23 @@ def evaluate_loss(
     Raises:
         CorpusError: the split has no document.
     """
+    return score_tokens(model, dataset, settings, split, make_way=make_way)[0]
+
+
+def score_tokens(
+    model: Transformer,
+    dataset: Dataset,
+    settings: EvaluationSettings,
+    split: str = "validation",
+    *,
+    make_way: Callable[[], object] = lambda: None,
+) -> tuple[DocumentLosses, NDArray[np.float64], ScoredTokens]:
+    """As `evaluate_loss`, and the nats of each token (tokens,) of those scored, which are given too."""
     scored = scored_tokens(dataset, split, settings.validation_tokens)
     with eval_mode(model):
-        nats, how = document_nats(model, scored, make_way)
-    return merge_documents(nats, np.diff(scored.starts), scored.bytes, how=how)
+        nats, how = token_nats(model, scored, make_way)
+    sums = np.add.reduceat(nats, scored.starts[:-1])
+    return merge_documents(sums, np.diff(scored.starts), scored.bytes, how=how), nats, scored
 
 
 def merge_documents(

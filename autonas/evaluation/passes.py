@@ -39,8 +39,19 @@ _BATCH_TOKENS: Final = {"cpu": 4096, "cuda": 65_536}
 def document_nats(
     model: Transformer, scored: ScoredTokens, make_way: MakeWay = lambda: None
 ) -> tuple[NDArray[np.float64], str]:
-    """Summed nats of each document, (documents,), by the fastest pass that is right, and how: "" for the plain one where no
-    faster one was to be expected.
+    """Summed nats of each document, (documents,), and how they were computed, as `window_losses`."""
+    losses, how = window_losses(model, scored, make_way)
+    return _sum_documents(model, scored, losses), how
+
+
+def token_nats(model: Transformer, scored: ScoredTokens, make_way: MakeWay = lambda: None) -> tuple[NDArray[np.float64], str]:
+    """Nats of each target, (tokens,), and how they were computed, as `window_losses`."""
+    losses, how = window_losses(model, scored, make_way)
+    return np.concatenate(losses), how  # windows lie end to end
+
+
+def window_losses(model: Transformer, scored: ScoredTokens, make_way: MakeWay = lambda: None) -> tuple[Losses, str]:
+    """By the fastest pass that is right, and how: "" for the plain one where no faster one was to be expected.
 
     The model is in evaluation mode.
     """
@@ -49,9 +60,9 @@ def document_nats(
         losses = fast(model, scored, make_way)
         right, note = held_to_plain(model, scored, losses, make_way)
         if right:
-            return _sum_documents(model, scored, losses), note
+            return losses, note
         missing = f"a fast pass was not right ({note})"
-    return plain_nats(model, scored, make_way), f"in float32, since {missing}" if missing else ""
+    return plain_losses(model, scored, make_way), f"in float32, since {missing}" if missing else ""
 
 
 def fast_pass(model: Transformer) -> tuple[Pass | None, str]:

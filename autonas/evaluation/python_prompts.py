@@ -2,7 +2,7 @@
 
 The first eleven few-shot prompts are the prior system's: functions after add and multiply, classes after Counter, algorithms
 after binary_search. The others are of their kind. All fit 196 tokens of a vocabulary of 2,048. Which of them a study uses is
-decided in prompts.py. Changing any changes what collapse rates mean: raise detectors.SUITE_VERSION then.
+decided in prompts.py. Changing any changes what collapse rates mean: raise SUITE_VERSION in detectors/ then.
 """
 
 from __future__ import annotations

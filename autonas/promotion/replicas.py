@@ -161,7 +161,7 @@ class Trainings:
     def job(self, arm: Arm, seed: int, number: int) -> Job:
         """One training. Arms of a seed have the same weights at their beginning and the same windows in the same order."""
         run = self._replica.run
-        wanted = ("val_loss", *(name for name in ("collapse_rate",) if name in self._job.objectives))
+        wanted = ("val_loss", *(name for name in ("degeneration", "collapse_rate") if name in self._job.objectives))
         return dataclasses.replace(
             self._job,
             kind="train",

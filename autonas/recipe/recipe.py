@@ -57,7 +57,16 @@ SECTIONS = (
     *("promote", "training", "evaluation", "calibration"),
 )
 # What may differ between a study and its resumption. `promote` and the replicas concern only what follows a search.
-MAY_CHANGE = ("budget.trials", "budget.max_hours", "promote", "horizon.replicas", "horizon.share", "horizon.seeds")
+MAY_CHANGE = (
+    "budget.trials",
+    "budget.max_hours",
+    "promote",
+    "horizon.replicas",
+    "horizon.share",
+    "horizon.seeds",
+    "training.time_limit",
+    "training.memory_limit",
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT_CONTEXT = 256

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
+from decimal import Decimal
 from typing import Any
 
 from autonas.data.records import CorpusSettings
@@ -13,7 +14,9 @@ from autonas.space.node import Section
 from autonas.trial import EvaluationSettings, LatencySettings, TrainingSettings, to_json
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
-_RENAMED = {"warmup_tokens": "warmup"}
+_RENAMED = {"warmup_tokens": "warmup", "time_limit_s": "time_limit"}
+_EARLY_STOPPING = ("patience", "min_delta")
+_SECONDS = {"s": Decimal(1), "min": Decimal(60), "h": Decimal(3600)}
 
 
 def read_training(root: Section, search: SearchSettings, batch_tokens: int) -> TrainingSettings:
@@ -23,6 +26,8 @@ def read_training(root: Section, search: SearchSettings, batch_tokens: int) -> T
     if warmup >= search.rungs[0]:
         node = section.need("warmup", "")
         raise node.complaint(f"is {node.shown}, not shorter than the first rung of {search.rungs[0]:,} tokens; write less")
+    patience, min_delta = _read_early_stopping(section)
+    time_limit, memory_limit = section.get("time_limit"), section.get("memory_limit")
     return TrainingSettings(
         learning_rate=section.number("learning_rate", default.learning_rate, above=0.0, most=1.0),
         weight_decay=section.number("weight_decay", default.weight_decay, most=10.0),
@@ -37,7 +42,22 @@ def read_training(root: Section, search: SearchSettings, batch_tokens: int) -> T
         rate_scaling=typing.cast(
             Any, section.one_of("rate_scaling", default.rate_scaling, options_of(TrainingSettings, "rate_scaling"))
         ),
+        rollbacks=section.whole("rollbacks", default.rollbacks, most=100),
+        patience=patience,
+        min_delta=min_delta,
+        time_limit_s=None if time_limit is None else time_limit.number(above=0.0, most=1e9, units=_SECONDS),
+        memory_limit=None if memory_limit is None else memory_limit.bytes(),
     )
+
+
+def _read_early_stopping(section: Section) -> tuple[int | None, float]:
+    """Patience and min_delta; without the section no run ends early."""
+    default = TrainingSettings()
+    if section.get("early_stopping") is None:
+        return default.patience, default.min_delta
+    own = section.child("early_stopping", _EARLY_STOPPING)
+    patience = own.need("patience", "write after how many evaluations without a gain a run ends, such as 5")
+    return patience.whole(least=1, most=1000), own.number("min_delta", default.min_delta, most=100.0)
 
 
 def read_evaluation(
@@ -84,4 +104,6 @@ def read_latency(root: Section, context_length: int, at_edge: bool) -> LatencySe
 def describe_training(training: TrainingSettings) -> dict[str, Any]:
     values = renamed(to_json(training), _RENAMED)
     del values["batch_tokens"]  # stands in the budget
+    stopping = {key: values.pop(key) for key in _EARLY_STOPPING}
+    values["early_stopping"] = None if training.patience is None else stopping
     return values

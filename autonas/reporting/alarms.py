@@ -5,18 +5,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
+from autonas.evaluation.plausibility import CHECKS, TITLES
+from autonas.evaluation.plausibility.findings import outcome_findings, rung_findings
 from autonas.evaluation.timing import reference_off
 from autonas.objective import OBJECTIVES, Objective
 from autonas.reporting.history import beats
 from autonas.reporting.report import Alarm, FinalTrial, SeedNoise, Standing
+from autonas.trial import Finding, Outcome
 
-# Bigram models are beaten by tens of per cent, not by more than half: a loss below this share has seen its targets.
-LEAK_SHARE = 0.4
 # Nats between training and validation loss, either way, that want an explanation.
 WIDE_GAP = 0.5
 # By how much the reference of latencies may run quicker than its known time before its scale is in doubt.
 SCALE_SHARE = 0.1
 _LEAST_TRIALS = 3  # that make a metric which never moves remarkable
+_TOLD = 3  # trials whose findings are told in full
 
 
 def alarms(
@@ -30,7 +32,7 @@ def alarms(
     """Everything found, alarms before notes."""
     trials = sorted((standing.trial for standing in standings), key=lambda trial: trial.number)
     found = [
-        *_too_good(trials),
+        *_found(trials),
         *_worse_than_chance(trials),
         *_constant(trials, objectives),
         *_checks(trials),
@@ -56,20 +58,29 @@ def training_gap(trial: FinalTrial) -> float | None:
     return trial.outcome.scores["val_loss"].value - statistics.median(tail)
 
 
-def _too_good(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
-    suspects = [
-        trial.number
-        for trial in trials
-        if "bigram" in trial.outcome.baselines
-        and "val_loss" in trial.scores
-        and trial.scores["val_loss"].value < LEAK_SHARE * trial.outcome.baselines["bigram"]
-    ]
-    if suspects:
-        text = (
-            f"Validation loss is below {100 * LEAK_SHARE:.0f} % of a bigram model's on the same tokens. Short training does "
-            f"not do that: suspect that targets leak into the input, or validation text into training."
-        )
-        yield Alarm(severity="alarm", title="Too good to be true", text=text, trials=tuple(suspects))
+def _found(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    """What the plausibility checks found in the last outcomes of trials and of their repeats, by check."""
+    groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for trial in trials:
+        for run in trial.runs:
+            rungs = run.rungs[: trial.outcome.rung + 1]
+            for finding in dict.fromkeys((*_of_outcome(rungs[-1]), *rung_findings(rungs))):
+                groups.setdefault((finding.check, finding.severity), []).append((trial.number, finding.text))
+    order = list(CHECKS)
+    for check, severity in sorted(groups, key=lambda key: order.index(key[0]) if key[0] in CHECKS else len(order)):
+        told = groups[check, severity]
+        texts = [f"Trial {number}: {text}." for number, text in told[:_TOLD]]
+        if len(told) > _TOLD:
+            texts.append(f"And so of {len(told) - _TOLD} more trainings.")
+        title = TITLES.get(check, check.replace("_", " ").capitalize())
+        numbers = tuple(dict.fromkeys(number for number, _ in told))
+        yield Alarm(severity="alarm" if severity == "alarm" else "note", title=title, text=" ".join(texts), trials=numbers)
+
+
+def _of_outcome(outcome: Outcome) -> tuple[Finding, ...]:
+    """What is on record, and what can still be found in an outcome of before the checks were recorded."""
+    recorded = {finding.check for finding in outcome.findings}
+    return (*outcome.findings, *(f for f in outcome_findings(outcome) if f.check not in recorded))
 
 
 def _worse_than_chance(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
@@ -107,8 +118,14 @@ def _checks(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
 
 
 def _gaps(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
+    """By the curves, where training loss was not measured as validation loss is (plausibility/gap.py)."""
     gaps = {
-        trial.number: gap for trial in trials if (gap := training_gap(trial)) is not None and trial.spec.label_smoothing == 0.0
+        trial.number: gap
+        for trial in trials
+        if (gap := training_gap(trial)) is not None
+        and trial.spec.label_smoothing == 0.0
+        and "gap" not in trial.outcome.checks
+        and not any(finding.check == "gap" for finding in trial.outcome.findings)
     }
     over = tuple(number for number, gap in gaps.items() if gap > WIDE_GAP)
     under = tuple(number for number, gap in gaps.items() if gap < -WIDE_GAP)

@@ -28,7 +28,7 @@ class ShownSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generations:
-    """Some of a trial's samples: evenly spaced ones of each kind, and a few collapsed ones if those show none."""
+    """Some of a trial's samples: evenly spaced ones of each kind, and a few degenerate ones if those show none."""
 
     number: int
     kind: str
@@ -48,22 +48,27 @@ def generations(report: Report) -> tuple[Generations, ...]:
             spec=spec_text(standing.trial.spec),
             shown=tuple(map(_shown, chosen_samples(standing.trial.outcome.samples))),
             total=len(standing.trial.outcome.samples),
-            collapsed=sum(bool(sample.detectors) for sample in standing.trial.outcome.samples),
+            collapsed=sum(degenerate(sample.detectors) for sample in standing.trial.outcome.samples),
         )
         for standing in standings[:MAX_SAMPLED_TRIALS]
     )
 
 
 def chosen_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """Evenly spaced samples of each kind, not picked for what they say; collapsed ones are added where none came up."""
+    """Evenly spaced samples of each kind, not picked for what they say; degenerate ones are added where none came up."""
     chosen: list[int] = []
     for kind in ("few_shot", "bare"):
         own = [i for i, sample in enumerate(samples) if sample.kind == kind]
         count = min(SAMPLES_PER_KIND, len(own))
         chosen += [own[i * len(own) // count] for i in range(count)]
-    if not any(samples[i].detectors for i in chosen):
-        chosen += [i for i, sample in enumerate(samples) if sample.detectors][:COLLAPSED_EXTRA]
+    if not any(degenerate(samples[i].detectors) for i in chosen):
+        chosen += [i for i, sample in enumerate(samples) if degenerate(sample.detectors)][:COLLAPSED_EXTRA]
     return [samples[i] for i in chosen]
+
+
+def degenerate(detectors: Sequence[str]) -> bool:
+    """Whether a sample counts as degenerate; the prior system's rules do not."""
+    return any(not name.startswith("prior:") for name in detectors)
 
 
 def printable(text: str) -> str:
@@ -79,7 +84,7 @@ def _shown(sample: Sample) -> ShownSample:
         prompt=prompt,
         text=sample.text[:MAX_SAMPLE_CHARACTERS],
         cut=len(sample.text) > MAX_SAMPLE_CHARACTERS,
-        detectors=sample.detectors,
+        detectors=tuple(name for name in sample.detectors if not name.startswith("prior:")),
     )
 
 

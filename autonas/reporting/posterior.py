@@ -31,7 +31,7 @@ from autonas.trial import Score
 
 Array = NDArray[np.float64]
 
-SHARES = ("collapse_rate", "collapse_prior")
+SHARES = ("degeneration", "collapse_rate", "collapse_prior")
 _NUM_TAUS = 40
 _LEAST_VALUE = 1e-12  # of what is compared as a logarithm
 # Below so many trials the trend with size is not asked for, below four nothing can be told from the spread.

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from autonas.errors import resource_error
 from autonas.reporting import charts, quantities, tables
 from autonas.reporting.curves import curves
+from autonas.reporting.evaluation import Values, findings_of, summary_table
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import generations, printable
 from autonas.reporting.progress import agreement_text, agreements, control_text, hypervolume_text, prospect_text
@@ -30,14 +31,16 @@ from autonas.reporting.steps import steps
 from autonas.trial import StudyRecord
 
 
-def write_report(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
+def write_report(study: StudyRecord, path: str | os.PathLike[str], runs: Mapping[str, Values] | None = None) -> Path:
     """Write the report of a study to `path`, whole or not at all; missing folders are made. Returns the path.
+
+    `runs` are the evaluations of its full runs, by folder.
 
     Raises:
         ResourceError: no space or no permission there.
     """
     target = Path(path)
-    text = render(build_report(study)).encode("utf-8")
+    text = render(build_report(study), runs).encode("utf-8")
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -51,15 +54,15 @@ def write_report(study: StudyRecord, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def render(report: Report) -> str:
+def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
     """The HTML of a report. The same report gives the same bytes."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = asset("report.css"), asset("report.js")
     assert "</" not in style and "</script" not in script
     study = report.study
     calibration = study.attributes.get("calibration") or {}
     rates, calibrated = tables.calibration_rows(calibration.get("points") or [])
     return (
-        _environment()
+        page_environment()
         .get_template("report.html")
         .render(
             report=report,
@@ -76,13 +79,15 @@ def render(report: Report) -> str:
             flow=_flow(report),
             stopped=tables.stopped_by_rung(report),
             generations=generations(report),
+            runs=summary_table(runs) if runs else None,
+            run_findings=[(name, finding) for name, values in (runs or {}).items() for finding in findings_of(values)],
             calibration=calibration,
             rates=rates,
             calibrated=calibrated,
             corpus=(study.attributes.get("data") or {}).get("report") or {},
             provenance=_provenance(report),
             recipe=json.dumps(study.recipe, indent=2, ensure_ascii=False, default=str),
-            policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'",
+            policy=f"default-src 'none'; style-src '{content_digest(style)}'; script-src '{content_digest(script)}'",
             style=Markup(style),
             script=Markup(script),
             data=embedded_json({"trials": tables.trial_details(report)}),
@@ -99,9 +104,10 @@ def embedded_json(value: Any) -> Markup:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def page_environment() -> jinja2.Environment:
+    """Templates of this folder, with everything that is shown escaped and made printable."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
+        loader=jinja2.FunctionLoader(asset),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_finalize,
@@ -127,11 +133,12 @@ def _finalize(value: Any) -> Any:
 
 
 @functools.cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of this folder."""
     return importlib.resources.files("autonas.reporting").joinpath(name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def content_digest(text: str) -> str:
     """A content security policy's name for exactly this inline text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 

@@ -112,8 +112,10 @@ def _calibration_job(search: Search, number: int, point: calibration.Point) -> J
     tokens = search.recipe.calibration.tokens
     budget = Budget(rung=0, tokens=tokens, cooldown_tokens=max(1, round(tokens * search.recipe.search.cooldown_share)))
     job = search.job("train", CALIBRATION_TRIAL + number, point.spec, budget, objectives=("val_loss",))
-    # The rate is a setting here and not part of the spec, whose fingerprint draws the weights: all rates begin alike.
-    return dataclasses.replace(job, training=dataclasses.replace(search.recipe.training, learning_rate=point.rate))
+    # The rate is a setting here and not part of the spec, whose fingerprint draws the weights: all rates begin alike. One that
+    # diverges must fail: going on at half of it would be the score of another rate.
+    training = dataclasses.replace(search.recipe.training, learning_rate=point.rate, rollbacks=0)
+    return dataclasses.replace(job, training=training)
 
 
 def _entry(point: calibration.Point, outcome: Outcome) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from autonas.model.transformer import Transformer, build_model
 from autonas.training.optimizers import moments, set_moments
 from autonas.training.schedule import Schedule
 from autonas.training.seal import read_sealed, write_sealed
-from autonas.training.state import TrainState
+from autonas.training.snapshot import Kept, Snapshot, copy_all, memory
+from autonas.training.state import Rollback, TrainState
 from autonas.trial import TrainingSettings, from_json, to_json
 
 
@@ -34,11 +35,18 @@ def save(path: str | os.PathLike[str], state: TrainState) -> None:
     """
     tensors = {f"model.{name}": value for name, value in _weights(state.model).items()}
     tensors.update({f"optimizer.{name}": value for name, value in moments(state.optimizer)})
+    copies = {} if state.kept is None else state.kept.by_name()
+    for name, copy in copies.items():
+        tensors.update({f"{name}.{number}": value for number, value in enumerate(copy.tensors)})
     about = _identity(state) | {
         "tokens": state.tokens,
         "schedule": to_json(state.schedule),
         "guard": state.guard.state(),
+        "watch": state.watch.state(),
         "paths": dict(state.paths),
+        "probes": state.probes,
+        "rollbacks": to_json(state.rollbacks),
+        "copies": {name: {"tokens": copy.tokens, "notes": copy.notes} for name, copy in copies.items()},
     }
     write_sealed(Path(path), tensors, about)
 
@@ -63,6 +71,7 @@ def load(path: str | os.PathLike[str], state: TrainState) -> None:
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     _check_shapes(path, state.model, weights)
     schedule = from_json(Schedule, about["schedule"])
+    kept = _kept(path, state, about.get("copies", {}), tensors)
     _put_weights(state.model, weights)
     set_moments(
         state.optimizer,
@@ -71,7 +80,13 @@ def load(path: str | os.PathLike[str], state: TrainState) -> None:
     state.schedule = schedule
     state.guard.restore(about["guard"])
     state.tokens = about["tokens"]
-    state.paths = Counter(about.get("paths", {}))  # a file of an earlier version does not say
+    # A file of an earlier version does not say the rest.
+    state.paths = Counter(about.get("paths", {}))
+    if "watch" in about:
+        state.watch.restore(about["watch"])
+    state.probes = [(tokens, loss) for tokens, loss in about.get("probes", [])]
+    state.rollbacks = [from_json(Rollback, values) for values in about.get("rollbacks", [])]
+    state.kept = kept
 
 
 def save_model(path: str | os.PathLike[str], model: Transformer, note: Mapping[str, Any] | None = None) -> None:
@@ -103,7 +118,7 @@ def _identity(state: TrainState) -> dict[str, Any]:
     return {
         "kind": "training",
         "spec": state.model.spec.to_dict(),
-        "settings": to_json(state.settings),
+        "settings": _lasting(state.settings),
         "seed": state.seed,
         "data_fingerprint": state.data_fingerprint,
         "data_windows": state.windows.num_windows,
@@ -111,12 +126,35 @@ def _identity(state: TrainState) -> dict[str, Any]:
     }
 
 
+def _lasting(settings: TrainingSettings) -> dict[str, Any]:
+    """What of the settings must be the same: all but the limits, which say nothing of what is learned."""
+    return {name: value for name, value in to_json(settings).items() if name not in TrainingSettings.LIMITS}
+
+
 def _with_defaults(settings: Any) -> Any:
     """Training settings as a file has them, with the defaults of what later versions have added: it was done so then."""
     try:
-        return to_json(from_json(TrainingSettings, settings))
+        return _lasting(from_json(TrainingSettings, settings))
     except ValueError:
         return settings
+
+
+def _kept(
+    path: str | os.PathLike[str], state: TrainState, notes: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> Kept | None:
+    """The copies to go back to that the file holds, on the model's device."""
+    if "good" not in notes:
+        return None
+    now = memory(state.optimizer)
+    copies = {}
+    for name, about in notes.items():
+        values = [tensors.get(f"{name}.{number}") for number in range(len(now))]
+        if [None if value is None else value.shape for value in values] != [value.shape for value in now]:
+            raise CheckpointError(f"{path}: the copies in it do not fit the architecture it names. Remove it.")
+        there = [torch.empty_like(value) for value in now]
+        copy_all((value for value in values if value is not None), there)
+        copies[name] = Snapshot(tokens=about["tokens"], notes=about["notes"], tensors=there)
+    return Kept(copies["good"], copies.get("recent"))
 
 
 def _order(windows: Windows) -> str:

@@ -14,6 +14,7 @@ from autonas.errors import TrialFailure
 HORIZON_STEPS = 16  # the loss of one small batch is noisy (±0.3 nats); its running mean is judged
 ABOVE_UNIFORM_NATS = 1.0  # a model that has learned nothing scores log V
 ABOVE_BEST_NATS = 2.0  # a recoverable spike of the running mean stays below 1
+NEAR_BEST_NATS = 0.5  # the running mean of batches of 64 tokens wanders by 0.4; of 1,024 and more, by 0.2
 # As torch says it, the C++ library (std::bad_alloc) and CUDA's own libraries (CUBLAS_STATUS_ALLOC_FAILED).
 _OUT_OF_MEMORY = (
     "out of memory",
@@ -38,20 +39,24 @@ class LossGuard:
         self._warmup_tokens = warmup_tokens
         self._steps = 0
         self._sum = 0.0
+        self._mean = math.inf  # of the loss, running
         self._best = math.inf
+
+    @property
+    def is_near_best(self) -> bool:
+        """Whether the running mean is about as low as it ever was: what comes next will go wrong by itself, if it does."""
+        return self._mean <= self._best + NEAR_BEST_NATS and not math.isinf(self._best)
 
     def check(self, tokens: int, loss: float, gradient_norm: float) -> None:
         """Judge the step that ended at `tokens`."""
         if not math.isfinite(loss):
-            raise TrialFailure("nan", f"the loss is {loss} after {tokens:,} tokens; a lower learning rate may help")
+            raise TrialFailure("nan", f"the loss is {loss} after {tokens:,} tokens")
         if not math.isfinite(gradient_norm):
-            raise TrialFailure(
-                "nan", f"the gradient norm is {gradient_norm} after {tokens:,} tokens; a lower learning rate may help"
-            )
+            raise TrialFailure("nan", f"the gradient norm is {gradient_norm} after {tokens:,} tokens")
         decay = 1.0 - 1.0 / HORIZON_STEPS
         self._steps += 1
         self._sum = decay * self._sum + (1.0 - decay) * loss
-        mean = self._sum / (1.0 - decay**self._steps)
+        mean = self._mean = self._sum / (1.0 - decay**self._steps)
         if self._steps < HORIZON_STEPS:
             return
         self._best = min(self._best, mean)
@@ -66,6 +71,8 @@ class LossGuard:
     def restore(self, state: Mapping[str, Any]) -> None:
         self._steps, self._sum = int(state["steps"]), float(state["sum"])
         self._best = math.inf if state["best"] is None else float(state["best"])
+        decay = 1.0 - 1.0 / HORIZON_STEPS
+        self._mean = self._sum / (1.0 - decay**self._steps) if self._steps else math.inf
 
 
 @contextmanager

@@ -6,6 +6,7 @@ a resumed training, a fork and a replay are bitwise what they would have been, o
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +18,10 @@ from torch import Tensor
 from autonas.errors import TrialFailure
 from autonas.training.allocator import keep_freed_memory
 from autonas.training.guards import memory_guard
+from autonas.training.limits import MemoryLimit
 from autonas.training.micro_batches import take_step
 from autonas.training.paths import choose_step
+from autonas.training.rollback import begin_keeping, is_due, keep, recover
 from autonas.training.state import TrainState
 from autonas.training.streams import await_stream
 
@@ -55,6 +58,9 @@ def train(
     `micro_windows`: at most so many windows go through the model at once; the gradients are the same but for rounding and for
     the masks of dropout. When memory runs out there are fewer of them from then on.
 
+    A training that diverges goes back to a good state, with half the rate, as often as its settings allow: `state.rollbacks`
+    has one more then, and what is yielded next may stand at fewer tokens than what was before.
+
     Raises:
         TrialFailure: "preempted" or "timeout", with `state` as good as at a yield; "nan", "diverged"; "out_of_memory" when one
             window alone does not fit.
@@ -68,26 +74,44 @@ def train(
         keep_freed_memory()
     if state.step is None:
         state.step = choose_step(state)
+    if state.tokens < end:
+        begin_keeping(state)
     steps_per_read = STEPS_PER_READ.get(state.device.type, ACCELERATOR_STEPS_PER_READ)
     place = f"training {state.model.spec.fingerprint}"
+    limit = MemoryLimit(state.settings.memory_limit)
+    interrupted = functools.partial(_interruption, stop, deadline, clock)
     pending: list[tuple[int, Tensor]] = []
     since = clock()
     while state.tokens < end:
-        failure = _interruption(stop, deadline, clock)
+        failure = interrupted()
         if failure is None:
             with memory_guard(place):
                 measured = take_step(state)
             state.paths[state.step.path] += 1
             state.tokens += state.step_tokens
             pending.append((state.tokens, measured))
-        if pending and (failure is not None or len(pending) == steps_per_read or state.tokens >= end):
+        if pending and (failure is not None or _is_read(state, steps_per_read) or state.tokens >= end or is_due(state)):
             values = _read(state, pending, aside)
-            progress = _progress(state, values, clock() - since)
-            pending = []
-            yield progress
+            bad = _judge(state, pending, values)
+            if bad is None:
+                keep(state)
+                limit.check(state)
+                progress = _progress(state, values, clock() - since)
+                pending = []
+                yield progress
+            else:
+                state.paths[state.step.path] -= (state.tokens - bad[0]) // state.step_tokens  # nobody looks at them
+                with memory_guard(place):
+                    failure = recover(state, bad[1], bad[0], interrupted) or failure
+                pending = []
             since = clock()
         if failure is not None:
             raise failure
+
+
+def _is_read(state: TrainState, steps_per_read: int) -> bool:
+    """Whether the steps up to here are read here: at fixed tokens, wherever a training was resumed."""
+    return state.tokens // state.step_tokens % steps_per_read == 0
 
 
 def _interruption(stop: Callable[[], bool] | None, deadline: float | None, clock: Callable[[], float]) -> TrialFailure | None:
@@ -101,13 +125,22 @@ def _interruption(stop: Callable[[], bool] | None, deadline: float | None, clock
 def _read(
     state: TrainState, pending: list[tuple[int, Tensor]], aside: Callable[[], AbstractContextManager[object]]
 ) -> list[list[float]]:
-    """Wait for the pending steps and judge each of them; their losses and gradient norms."""
+    """Wait for the pending steps; their losses and gradient norms."""
     with aside():
         await_stream(state.device)
     values: list[list[float]] = torch.stack([measured for _, measured in pending]).tolist()
-    for (tokens, _), (loss, norm) in zip(pending, values, strict=True):
-        state.guard.check(tokens, loss, norm)
     return values
+
+
+def _judge(state: TrainState, pending: list[tuple[int, Tensor]], values: list[list[float]]) -> tuple[int, TrialFailure] | None:
+    """The first of the pending steps that went wrong, by the tokens at its end, and how."""
+    for (tokens, _), (loss, norm) in zip(pending, values, strict=True):
+        try:
+            state.guard.check(tokens, loss, norm)
+        except TrialFailure as failure:
+            return tokens, failure
+        state.watch.see(tokens, loss, norm)
+    return None
 
 
 def _progress(state: TrainState, values: list[list[float]], seconds: float) -> Progress:

@@ -24,10 +24,12 @@ class Schedule:
     total_tokens: int | None = None  # of a cosine
     cooldown_start: int | None = None
     cooldown_tokens: int = 0
+    factor: float = 1.0  # of every rate: below 1 after a rollback
 
     def __post_init__(self) -> None:
         assert self.warmup_tokens >= 0, self
         assert 0.0 <= self.final_share <= 1.0, self
+        assert 0.0 < self.factor <= 1.0, self
         if self.kind == "cosine":
             assert self.total_tokens is not None and self.total_tokens > 0 and self.cooldown_start is None, self
         if self.cooldown_start is not None:
@@ -42,6 +44,9 @@ class Schedule:
 
     def multiplier(self, tokens: float) -> float:
         """The rate after `tokens`, as a share of the peak, in [0, 1]; continuous, and constant behind the end."""
+        return self.factor * self._shape(tokens)
+
+    def _shape(self, tokens: float) -> float:
         if self.kind == "cosine":
             return self._cosine(tokens)
         if self.cooldown_start is None or tokens <= self.cooldown_start:
@@ -63,6 +68,10 @@ class Schedule:
         """This schedule forked into a cooldown at `start`."""
         assert self.kind == "wsd", "a cosine is cooled by its own end"
         return dataclasses.replace(self, cooldown_start=start, cooldown_tokens=tokens)
+
+    def lower(self, factor: float) -> Schedule:
+        """This schedule with every rate times `factor`."""
+        return dataclasses.replace(self, factor=self.factor * factor)
 
     def _warm(self, tokens: float) -> float:
         return min(1.0, max(0.0, tokens) / self.warmup_tokens) if self.warmup_tokens else 1.0

@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from autonas.data.batches import Windows
-from autonas.errors import RecipeError
+from autonas.errors import FailureKind, RecipeError
+from autonas.model.smoothing import smoothing_floor
 from autonas.model.transformer import Transformer
+from autonas.training.early_stopping import Probe
 from autonas.training.guards import LossGuard
 from autonas.training.optimizers import FlatAdamW, make_optimizer, moments, resolve_settings, set_moments
 from autonas.training.precision import autocast_dtype
 from autonas.training.schedule import Schedule
-from autonas.trial import TrainingSettings
+from autonas.training.snapshot import Kept
+from autonas.training.watch import Watch
+from autonas.trial import Finding, TrainingSettings
 
 
 class Step(Protocol):
@@ -34,6 +38,21 @@ class Step(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """A training went back, after the step that ended at `at_tokens`, to `to_tokens`; rates are `factor` times from then on."""
+
+    at_tokens: int
+    to_tokens: int
+    factor: float
+    kind: FailureKind
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.reason}; back to {self.to_tokens:,} tokens, learning rate × {self.factor:g}"
+
+
 @dataclass(slots=True, kw_only=True)
 class TrainState:
     """A training between two steps. `tokens` counts the tokens shown, and with them the place in `windows` and in dropout."""
@@ -44,6 +63,7 @@ class TrainState:
     settings: TrainingSettings  # with what the spec names already in place
     schedule: Schedule
     guard: LossGuard
+    watch: Watch
     seed: int  # of dropout
     data_fingerprint: str = ""
     tokens: int = 0
@@ -52,6 +72,10 @@ class TrainState:
     shortages: int = 0  # how often memory ran out, and `micro_windows` was made smaller
     paths: Counter[str] = field(default_factory=Counter)  # steps taken by each path
     slower_because: str = ""  # why the path is not the one that this device should have
+    rollbacks: list[Rollback] = field(default_factory=list)
+    kept: Kept | None = None  # copies to go back to; made when training begins
+    no_rollback: str = ""  # why there are none
+    probes: list[Probe] = field(default_factory=list)  # validation losses on the way
     planned_tokens: int | None = None  # to be trained in all, as far as that is known: what a slow start is weighed against
 
     @property
@@ -76,6 +100,22 @@ class TrainState:
             found["micro-batches"] = (
                 f"{self.micro_windows} of {self.step_windows} windows at once, after running out of memory {times}"
             )
+        if self.rollbacks:
+            found["rollbacks"] = self.rollbacks_text()
+        elif self.no_rollback:
+            found["rollbacks"] = f"none is possible: {self.no_rollback}"
+        return found
+
+    def rollbacks_text(self) -> str:
+        """`1: the loss rose …; back to 65,536 tokens, learning rate × 0.5; 2: …`"""
+        return "; ".join(f"{number}: {one.text}" for number, one in enumerate(self.rollbacks, 1))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What speaks against the curve, for the outcome's findings."""
+        found = self.watch.findings(self.schedule.cooldown_start)
+        if self.rollbacks:
+            text = f"{self.rollbacks_text()}. From there on it had a lower rate than what it is compared with"
+            found += (Finding(check="rollback", severity="note", text=text),)
         return found
 
     def whole_steps(self, tokens: int) -> int:
@@ -122,6 +162,7 @@ def new_state(
         settings=settings,
         schedule=schedule,
         guard=LossGuard(spec.vocab_size, settings.warmup_tokens),
+        watch=_new_watch(model, windows, settings),
         seed=seed,
         data_fingerprint=data_fingerprint,
     )
@@ -138,6 +179,8 @@ def fork_cooldown(state: TrainState, cooldown_tokens: int) -> TrainState:
     set_moments(optimizer, dict(moments(state.optimizer)))
     guard = LossGuard(model.spec.vocab_size, state.settings.warmup_tokens)
     guard.restore(state.guard.state())
+    watch = _new_watch(model, state.windows, state.settings)
+    watch.restore(state.watch.state())
     return TrainState(
         model=model,
         optimizer=optimizer,
@@ -145,6 +188,7 @@ def fork_cooldown(state: TrainState, cooldown_tokens: int) -> TrainState:
         settings=state.settings,
         schedule=state.schedule.cool(state.tokens, state.whole_steps(cooldown_tokens)),
         guard=guard,
+        watch=watch,
         seed=state.seed,
         data_fingerprint=state.data_fingerprint,
         tokens=state.tokens,
@@ -152,5 +196,18 @@ def fork_cooldown(state: TrainState, cooldown_tokens: int) -> TrainState:
         shortages=state.shortages,
         paths=Counter(state.paths),
         slower_because=state.slower_because,
+        rollbacks=list(state.rollbacks),
+        no_rollback=state.no_rollback,
+        probes=list(state.probes),
         planned_tokens=state.planned_tokens,
+    )
+
+
+def _new_watch(model: Transformer, windows: Windows, settings: TrainingSettings) -> Watch:
+    context = model.spec.context_length
+    return Watch(
+        step_tokens=settings.batch_tokens // context * context,
+        warmup_tokens=settings.warmup_tokens,
+        epoch_tokens=windows.num_windows * context,
+        floor=smoothing_floor(model.spec.label_smoothing, model.spec.vocab_size),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -42,8 +43,14 @@ def take_batch(state: TrainState) -> Tensor:
 
 
 def update(state: TrainState) -> Tensor:
-    """Clip the gradients and let the optimizer use them; returns the norm they had."""
+    """Clip the gradients and let the optimizer use them; returns the norm they had.
+
+    On a processor, where to look costs nothing, what is not finite is not used: the weights stay those that made it, and it can
+    be found out where it began (nonfinite.py).
+    """
     norm = clip_(state.optimizer.flat.gradients, state.settings.clip_norm)
+    if norm.device.type == "cpu" and not math.isfinite(norm.item()):
+        return norm
     set_rate(state.optimizer, state.schedule.over_step(state.tokens, state.step_tokens))
     state.optimizer.step()
     return norm
@@ -61,7 +68,7 @@ def accumulate(model: Transformer, batch: Tensor, micro_windows: int | None, dty
     total = torch.zeros((), device=batch.device)
     for part in torch.split(batch, micro_windows or len(batch)):
         share = len(part) / len(batch)
-        with _autocast(batch.device, dtype):
+        with autocast(batch.device, dtype):
             logits = model(part[:, :-1])  # (B, T, V)
         smoothing = model.spec.label_smoothing
         # In float32: log-probabilities of bfloat16 have two digits.
@@ -71,7 +78,8 @@ def accumulate(model: Transformer, batch: Tensor, micro_windows: int | None, dty
     return total
 
 
-def _autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Products in `dtype`, where one is given."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from autonas.arch import ArchSpec
 from autonas.errors import DeviceError, InfeasibleArch
 from autonas.evaluation import latency
 from autonas.evaluation.latency import latency_stamps, measure_latency, measured_latency, resolve_device, resolve_dtype
-from autonas.evaluation.latency_cache import LatencyResult, table_entry
+from autonas.evaluation.latency_cache import LatencyResult, load_table, table_entry
 from autonas.model.transformer import build_model
 from autonas.trial import LatencySettings, Score, to_json
 
@@ -120,3 +121,16 @@ def test_a_device_that_is_not_here_is_named(name: str) -> None:
 def test_auto_is_float32_on_a_processor() -> None:
     cpu = torch.device("cpu")
     assert resolve_dtype("auto", cpu) is torch.float32 and resolve_dtype("bfloat16", cpu) is torch.bfloat16
+
+
+def test_a_measurement_says_at_what_clock_and_a_table_takes_another(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_CPU", dataclasses.replace(latency._CPU, repeats=0, watch_s=0.1))
+    result = measure_latency(SMALL, LatencySettings(device="cpu", context=32))
+    assert re.fullmatch(r"\d+( MHz|–\d+ MHz)|unknown", result.stamps["clock"])
+    table = tmp_path / "table.json"
+    other = dataclasses.replace(result, stamps={**result.stamps, "clock": "1 MHz"})
+    entries = [table_entry(SMALL, result), table_entry(dataclasses.replace(SMALL, layers=SMALL.layers + 1), other)]
+    table.write_text(json.dumps(entries))
+    assert len(load_table(table)) == 2

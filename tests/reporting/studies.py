@@ -276,6 +276,7 @@ class _Maker:
         if rung == len(RUNGS) - 1:
             samples = self._sample(min(0.02 + 0.2 * max(value - 3.3, 0), 0.6))
             scores["collapse_rate"] = _share(samples)
+            scores["degeneration"] = scores["collapse_rate"]
             scores["collapse_prior"] = _share([s for s in samples if not s.detectors or s.detectors[0].startswith("prior")])
         return Outcome(
             kind="train",

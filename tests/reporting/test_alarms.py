@@ -10,7 +10,7 @@ import pytest
 
 from autonas.evaluation.timing import Blocks, Protocol, complaints, latency_score
 from autonas.reporting.front import build_report
-from autonas.trial import Outcome, Score, StudyRecord, TrialRecord
+from autonas.trial import Finding, Outcome, Score, StudyRecord, TrialRecord
 from tests.reporting.studies import make_study
 
 
@@ -44,6 +44,77 @@ def test_a_sound_study_raises_no_alarm() -> None:
 def test_a_loss_far_below_a_bigram_model_is_called_too_good() -> None:
     study = with_last_outcome(make_study(repeats=0), lambda trial: {"baselines": {"unigram": 12.0, "bigram": 11.0}})
     assert titles(study)["Too good to be true"] == (first_complete(study),)
+
+
+def finding(check: str = "gradient_norm", severity: Any = "alarm", text: str = "far above its median") -> Finding:
+    return Finding(check=check, severity=severity, text=text)
+
+
+def test_what_was_found_in_trials_is_told_once_for_each_check_with_their_figures() -> None:
+    study = with_last_outcome(
+        make_study(repeats=0),
+        lambda trial: {"findings": (finding(text=f"spike {trial.number}"), finding("rollback", "note", "went back"))},
+        every=True,
+    )
+    numbers = tuple(trial.number for trial in study.trials if trial.state == "complete")
+    found = {alarm.title: alarm for alarm in build_report(study).alarms}
+    spikes, rollbacks = found["Gradients out of bounds"], found["Training went back"]
+    assert (spikes.severity, rollbacks.severity) == ("alarm", "note") and spikes.trials == rollbacks.trials == numbers
+    assert [f"Trial {number}: spike {number}." in spikes.text for number in numbers] == [True] * 3 + [False] * (
+        len(numbers) - 3
+    )
+    assert spikes.text.endswith(f"And so of {len(numbers) - 3} more trainings.")
+
+
+def test_what_was_found_in_a_repeat_is_told_of_its_trial() -> None:
+    study = make_study(repeats=1)
+    repeat = study.trials[-1]
+    marked = dataclasses.replace(repeat.rungs[1], findings=(finding(),))
+    trials = (*study.trials[:-1], dataclasses.replace(repeat, rungs=(repeat.rungs[0], marked)))
+    assert titles(dataclasses.replace(study, trials=trials))["Gradients out of bounds"] == (repeat.repeat_of,)
+
+
+def test_a_check_that_is_not_known_here_is_told_by_its_name() -> None:
+    study = with_last_outcome(make_study(), lambda trial: {"findings": (finding("a_later_check"),)})
+    assert titles(study)["A later check"] == (first_complete(study),)
+
+
+def test_what_is_on_record_is_not_found_again() -> None:
+    low = {"unigram": 12.0, "bigram": 11.0}
+    study = with_last_outcome(
+        make_study(repeats=0), lambda trial: {"baselines": low, "findings": (finding("loss_floor", text="as measured"),)}
+    )
+    (alarm,) = [alarm for alarm in build_report(study).alarms if alarm.title == "Too good to be true"]
+    assert alarm.text == f"Trial {first_complete(study)}: as measured."
+
+
+def test_a_measured_gap_takes_the_place_of_the_curves() -> None:
+    def curve(trial: TrialRecord) -> tuple[tuple[int, float], ...]:
+        loss = trial.rungs[-1].scores["val_loss"].value
+        return tuple((tokens, loss - 2.0) for tokens, _ in trial.rungs[-1].curve)
+
+    for more in ({"checks": {"leak": "fine", "gap": "+0.1 ± 0.1"}}, {"findings": (finding("gap", "note"),)}):
+        study = with_last_outcome(make_study(), lambda trial: {"curve": curve(trial), **more})  # noqa: B023
+        assert "Wide gap to training loss" not in titles(study)
+
+
+def test_collapse_between_rungs_and_a_loss_that_stands_still_are_found_in_the_record() -> None:
+    def rate(value: float) -> Score:
+        return Score(value=value, low=value - 0.05, high=value + 0.05, unit="share", n=200)
+
+    study = make_study()
+    trial = study.trials[first_complete(study)]
+    first, last = (
+        dataclasses.replace(outcome, scores={**outcome.scores, "degeneration": rate(share)})
+        for outcome, share in zip(trial.rungs, (0.1, 0.5), strict=True)
+    )
+    for rungs, title in (
+        ((first, last), "Loss falls, generation collapses"),
+        ((trial.rungs[0], dataclasses.replace(trial.rungs[1], documents=trial.rungs[0].documents)), "A metric never moves"),
+    ):
+        trials = list(study.trials)
+        trials[trial.number] = dataclasses.replace(trial, rungs=rungs)
+        assert titles(dataclasses.replace(study, trials=tuple(trials)))[title] == (trial.number,)
 
 
 def test_a_final_trial_worse_than_a_unigram_model_is_called_so() -> None:

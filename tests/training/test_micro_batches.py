@@ -137,7 +137,14 @@ def test_parts_become_half_as_large_and_stay_even(whole: int, micro: int | None)
 def _shell(model: Any, settings: TrainingSettings) -> TrainState:
     nothing: Any = None
     return TrainState(
-        model=model, optimizer=nothing, windows=nothing, settings=settings, schedule=nothing, guard=nothing, seed=0
+        model=model,
+        optimizer=nothing,
+        windows=nothing,
+        settings=settings,
+        schedule=nothing,
+        guard=nothing,
+        watch=nothing,
+        seed=0,
     )
 
 

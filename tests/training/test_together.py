@@ -165,6 +165,7 @@ def test_steps_alternate_and_one_that_fails_leaves_the_others_as_they_would_be(m
     whole = eager(make_state(spec=DROPPING, seed=1))
     expected = alone(whole, 40 * STEP_TOKENS)
     states = [make_state(spec=DROPPING, seed=seed) for seed in (1, 2)]
+    states[1].settings = dataclasses.replace(states[1].settings, rollbacks=0)
     states[0].step = Watched(EagerStep(), "whole", turns)
     states[1].step = Watched(EagerStep(), "spoiled", turns, spoiled_at=20 * STEP_TOKENS)
     found, failure = train_together(states, [40 * STEP_TOKENS] * 2)

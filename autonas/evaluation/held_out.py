@@ -1,0 +1,134 @@
+"""The held-out loss of a trained model with everything that says whether to believe it: for a worker, after every training.
+
+Baselines, compression, copies and the bigram control depend on the data and on what was shown alone: a process works them out
+once. What is left for each model is one pass over the validation tokens and one over some windows of its training text.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autonas.data.batches import training_windows
+from autonas.data.dataset import Dataset
+from autonas.data.overlap import find_overlap, overlap_finding
+from autonas.data.token_classes import TokenClasses, token_classes
+from autonas.evaluation.baselines import BigramCounts, count_bigrams, counted_baselines
+from autonas.evaluation.class_loss import class_finding, losses_by_class
+from autonas.evaluation.compression import compression
+from autonas.evaluation.loss import loss_scores, score_tokens
+from autonas.evaluation.plausibility.gap import measure_gap
+from autonas.evaluation.plausibility.losses import gap_finding, loss_floor
+from autonas.model.transformer import Transformer
+from autonas.trial import DocumentLosses, EvaluationSettings, Finding, Score
+
+_WINDOWS_AT_ONCE: Final = 4096
+_KEPT: Final = 8  # counts in memory: one for each rung and seed of a study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a model was trained on: the first `tokens` of a data set's windows in the order of `data_seed`."""
+
+    tokens: int
+    data_seed: int
+    unique_tokens: int | None = None
+
+
+_COUNTED: dict[tuple[str, int, Shown, EvaluationSettings], tuple[BigramCounts, dict[str, float]]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """`val_loss` and `bits_per_byte`, losses of baselines on the same tokens, and what plausibility checks found."""
+
+    scores: dict[str, Score]
+    documents: DocumentLosses
+    baselines: dict[str, float]
+    checks: dict[str, str]
+    findings: tuple[Finding, ...]
+
+
+def held_out(
+    model: Transformer,
+    dataset: Dataset,
+    settings: EvaluationSettings,
+    shown: Shown,
+    *,
+    make_way: Callable[[], object] = lambda: None,
+) -> HeldOut:
+    """Score `model` on the validation documents, and hold the score against all that is known of the data.
+
+    Raises:
+        CorpusError: there is no validation document, or the data set is damaged.
+    """
+    documents, nats, scored = score_tokens(model, dataset, settings, make_way=make_way)
+    scores = loss_scores(documents)
+    counts, known = _counted(dataset, model.spec.context_length, shown, settings, make_way)
+    make_way()
+    gap = measure_gap(
+        model,
+        dataset,
+        settings,
+        documents,
+        tokens=shown.tokens,
+        data_seed=shown.data_seed,
+        unique_tokens=shown.unique_tokens,
+        make_way=make_way,
+    )
+    compressed, copies, classes = _of_data(str(dataset.folder), dataset.fingerprint, settings)
+    make_way()
+    by_class = losses_by_class(nats, scored, classes, counts)
+    content = by_class.group("content")
+    findings = (
+        loss_floor(scores["val_loss"].value, {**known, "compression": compressed}),
+        None if gap is None else gap_finding(gap),
+        class_finding(by_class),
+        copies,
+    )
+    checks = {"compression": f"xz with training text in front: {compressed:.3f} nats a token"}
+    if gap is not None:
+        checks["gap"] = gap.text
+    if content is not None:
+        checks["content"] = f"names, words, keywords and numbers: {content.loss.value:.3f} nats, {content.share:.0%} of tokens"
+    return HeldOut(
+        scores=scores,
+        documents=documents,
+        baselines=dict(known),
+        checks=checks,
+        findings=tuple(finding for finding in findings if finding is not None),
+    )
+
+
+def _counted(
+    dataset: Dataset, context: int, shown: Shown, settings: EvaluationSettings, make_way: Callable[[], object]
+) -> tuple[BigramCounts, dict[str, float]]:
+    """Counts of the windows shown, and what models of them score: the same for every trial that was shown the same."""
+    key = (dataset.fingerprint, context, shown, settings)
+    if key not in _COUNTED:
+        windows = training_windows(dataset, context, shown.data_seed, shown.unique_tokens)
+        number = -(-shown.tokens // context)
+
+        def parts() -> Iterator[NDArray[np.integer[Any]]]:
+            for first in range(0, number, _WINDOWS_AT_ONCE):
+                make_way()
+                yield windows.take(first, min(_WINDOWS_AT_ONCE, number - first))
+
+        counts = count_bigrams(parts(), dataset.vocab_size)
+        while len(_COUNTED) >= _KEPT:
+            _COUNTED.pop(next(iter(_COUNTED)))
+        _COUNTED[key] = counts, counted_baselines(counts, dataset, settings)
+    return _COUNTED[key]
+
+
+@functools.lru_cache(maxsize=2)
+def _of_data(folder: str, fingerprint: str, settings: EvaluationSettings) -> tuple[float, Finding | None, TokenClasses]:
+    """Nats a token by a compressor, copies of validation text in training, and the class of every token."""
+    dataset = Dataset.open(folder, fingerprint)
+    compressed = compression(dataset, settings.validation_tokens).nats
+    return compressed, overlap_finding(find_overlap(dataset)), token_classes(dataset.tokenizer, settings.language)

@@ -1,0 +1,92 @@
+"""A run's evaluation as one HTML file that opens offline, from evaluation.json alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from autonas.arch import ArchSpec
+from autonas.data.cache import write_file
+from autonas.reporting import tables
+from autonas.reporting.charts import Frame
+from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context
+from autonas.reporting.quantities import spec_text
+from autonas.reporting.render import asset, content_digest, page_environment
+from autonas.reporting.scales import Scale, Tick
+
+_WIDTH, _HEIGHT = 520, 240
+
+
+def write_page(values: Values, run: Path) -> Path:
+    """Write `run`/evaluation.html, whole or not at all; returns where.
+
+    Raises:
+        ResourceError: no space or no permission there.
+    """
+    target = run / "evaluation.html"
+    write_file(target, render_page(values, run.name).encode("utf-8"))
+    return target
+
+
+def render_page(values: Values, name: str) -> str:
+    """The HTML of a run's evaluation. The same values give the same bytes."""
+    style = asset("report.css")
+    environment: dict[str, Any] = values.get("evaluated") or values.get("environment") or {}
+    collapse = values.get("suite", {}).get("collapse")
+    return (
+        page_environment()
+        .get_template("run.html")
+        .render(
+            name=name,
+            spec=spec_text_of(values),
+            tables=evaluation_tables(values),
+            findings=findings_of(values),
+            curve=context_curve(collapse["result"]) if collapse else None,
+            samples=values.get("samples", [])[:12],
+            provenance=tables.facts(environment),
+            checks=sorted(values.get("checks", {}).items()),
+            policy=f"default-src 'none'; style-src '{content_digest(style)}'",
+            style=Markup(style),
+        )
+    )
+
+
+def spec_text_of(values: Values) -> str:
+    """The architecture in one line."""
+    return spec_text(ArchSpec.from_dict(values["spec"])) if "spec" in values else ""
+
+
+def context_curve(result: Values) -> dict[str, Any] | None:
+    """Degeneration (or collapse) by length of context, as coordinates; None with fewer than two lengths."""
+    rows = rows_by_context(result)
+    if len(rows) < 2:
+        return None
+    name = "degeneration" if "degeneration" in rows[0]["rates"] else "collapse_rate"
+    top = max(0.05, *(row["rates"][name]["high"] for row in rows))
+    x_scale = Scale(low=rows[0]["context_tokens"], high=rows[-1]["context_tokens"], start=60, end=_WIDTH - 30, log=True)
+    y_scale = Scale(low=0.0, high=top, start=_HEIGHT - 36, end=20)
+    points = [
+        {
+            "x": x_scale.at(row["context_tokens"]),
+            "y": y_scale.at(row["rates"][name]["value"]),
+            "low": y_scale.at(row["rates"][name]["low"]),
+            "high": y_scale.at(row["rates"][name]["high"]),
+        }
+        for row in rows
+    ]
+    frame = Frame(
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=46,
+        right=_WIDTH - 16,
+        top=20,
+        bottom=_HEIGHT - 36,
+        x_title="tokens of context",
+        y_title="share",
+        x_ticks=tuple(Tick(at=p["x"], text=str(r["context_tokens"])) for p, r in zip(points, rows, strict=True)),
+        y_ticks=y_scale.ticks("share"),
+    )
+    path = "M" + "L".join(f"{point['x']} {point['y']}" for point in points)
+    return {"frame": frame, "points": points, "path": path, "name": name, "temperature": rows[0]["temperature"]}

@@ -1,0 +1,44 @@
+"""Two evaluated runs held against each other, from their files alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from autonas.errors import CorpusError, StudyError
+from autonas.evaluation.intervals import t_quantile
+from autonas.evaluation.loss import paired_difference
+from autonas.evaluation.profile import ProfileRow, compare_profiles
+from autonas.run_folder import read_evaluation
+from autonas.trial import DocumentLosses, Score, from_json, to_json
+
+
+def compare_runs(run: Path, other: Path) -> dict[str, Any]:
+    """`run` less `other`: the validation loss paired by document, and collapse paired by prompt in every condition of both.
+
+    Raises:
+        StudyError: one of them has not been evaluated.
+        CorpusError: they were evaluated on other documents or prompts.
+    """
+    suites = []
+    for folder in (run, other):
+        suite = read_evaluation(folder).get("suite", {})
+        missing = [name for name in ("loss", "collapse") if name not in suite]
+        if missing:
+            raise StudyError(f"{folder}: its {missing[0]} has not been evaluated; run `autonas evaluate {folder}` first")
+        suites.append(suite)
+    documents = [from_json(DocumentLosses, suite["loss"]["result"]["splits"]["validation"]["documents"]) for suite in suites]
+    if documents[0].tokens != documents[1].tokens or documents[0].bytes != documents[1].bytes:
+        raise CorpusError(f"{run} and {other} were scored on other documents, or with another tokenizer: they have no pairs")
+    value, error = paired_difference(documents[0], documents[1])
+    reach = t_quantile(len(documents[0].nats) - 1) * error
+    rows = [tuple(from_json(ProfileRow, row) for row in suite["collapse"]["result"]["rows"]) for suite in suites]
+    loss = Score(
+        value=value,
+        low=value - reach,
+        high=value + reach,
+        unit="nats/token",
+        n=len(documents[0].nats),
+        note="paired by document; the seeds of the trainings are not in it",
+    )
+    return {"with": str(other), "val_loss": to_json(loss), "collapse": to_json(compare_profiles(rows[0], rows[1]))}

@@ -1,0 +1,168 @@
+"""What a training's curve says against it: a watch over every step's loss and gradient norm, read when the training has ended.
+
+It ends nothing (guards.py does); it says what should not be believed. Costs some microseconds a step, and knows a step by its
+tokens, loss and gradient norm alone. Its whole state goes to JSON, so that a resumed training finds what the whole one would.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from autonas.training.trend import Curve, find_rise
+from autonas.trial import Finding
+
+NORMS = 128  # steps of which the running median is taken
+_FEWEST_NORMS = 32
+ABOVE_MEDIAN = 10.0
+MEAN_STEPS = 64  # horizon of the running mean that is held against the floor
+COPYING = 1.05  # times the floor: no causal model of text comes so near
+BELOW = 1e-3  # of the floor: rounding
+STILL_STEPS = 32
+STILL_NATS = 1e-9
+_MOST_BINS = 1024
+
+
+class Watch:
+    """Of one training, whose epochs have `epoch_tokens`; `floor` is the least loss that its label smoothing allows."""
+
+    def __init__(self, *, step_tokens: int, warmup_tokens: int, epoch_tokens: int, floor: float) -> None:
+        self._step_tokens, self._warmup_tokens, self._epoch_tokens = step_tokens, warmup_tokens, epoch_tokens
+        self._floor = floor
+        self._first: int | None = None  # the tokens at which the first step began
+        self._norms: deque[float] = deque()
+        self._ordered: list[float] = []
+        self._spikes: dict[str, Any] = {"count": 0, "first": 0, "last": 0, "factor": 0.0, "at": 0, "norm": 0.0}
+        self._steps, self._sum = 0, 0.0  # of the running mean
+        self._lowest: tuple[float, int] | None = None  # running mean, and where
+        self._still = (0.0, 0, 0)  # the loss that stands still, for how many steps, since which tokens
+        self._stillest = (0.0, 0, 0)
+        # Sums of the losses of so many steps each, in order; when there are too many, two become one.
+        self._bin_steps = 1
+        self._bins: list[float] = []
+        self._partial, self._partial_steps = 0.0, 0
+
+    def see(self, tokens: int, loss: float, gradient_norm: float) -> None:
+        """The step that ended at `tokens`; both values are finite."""
+        if self._first is None:
+            self._first = tokens - self._step_tokens
+        self._see_norm(tokens, gradient_norm)
+        decay = 1.0 - 1.0 / MEAN_STEPS
+        self._steps += 1
+        self._sum = decay * self._sum + (1.0 - decay) * loss
+        if self._steps >= MEAN_STEPS:
+            mean = self._sum / (1.0 - decay**self._steps)
+            if self._lowest is None or mean < self._lowest[0]:
+                self._lowest = (mean, tokens)
+        value, steps, since = self._still
+        self._still = (value, steps + 1, since) if abs(loss - value) < STILL_NATS and steps else (loss, 1, tokens)
+        if self._still[1] > self._stillest[1]:
+            self._stillest = self._still
+        self._bin(loss)
+
+    def _see_norm(self, tokens: int, norm: float) -> None:
+        if len(self._norms) >= _FEWEST_NORMS and tokens > self._warmup_tokens:
+            median = self._ordered[len(self._ordered) // 2]
+            if norm > ABOVE_MEDIAN * median > 0.0:
+                found, factor = self._spikes, norm / median
+                found["count"] += 1
+                found["first"], found["last"] = found["first"] or tokens, tokens
+                if factor > found["factor"]:
+                    found.update(factor=factor, at=tokens, norm=norm)
+        if len(self._norms) == NORMS:
+            del self._ordered[bisect_left(self._ordered, self._norms.popleft())]
+        self._norms.append(norm)
+        insort(self._ordered, norm)
+
+    def _bin(self, loss: float) -> None:
+        self._partial += loss
+        self._partial_steps += 1
+        if self._partial_steps < self._bin_steps:
+            return
+        self._bins.append(self._partial)
+        self._partial, self._partial_steps = 0.0, 0
+        if len(self._bins) == _MOST_BINS:
+            self._bins = [one + other for one, other in zip(self._bins[::2], self._bins[1::2], strict=True)]
+            self._bin_steps *= 2
+
+    def findings(self, stable_end: int | None = None) -> tuple[Finding, ...]:
+        """What was found by now. From `stable_end` on the training cools down, which would hide a rise before it."""
+        found = (self._norm_finding(), self._rise_finding(stable_end), self._floor_finding(), self._still_finding())
+        return tuple(Finding(check=check, severity="alarm", text=text) for check, text in filter(None, found))
+
+    def _norm_finding(self) -> tuple[str, str] | None:
+        found = self._spikes
+        if not found["count"]:
+            return None
+        times = "once" if found["count"] == 1 else f"{found['count']:,} times"
+        place = f"at {found['first']:,} tokens"
+        if found["count"] > 1:
+            place = f"between {found['first']:,} and {found['last']:,} tokens"
+        return "gradient_norm", (
+            f"the gradient norm was above {ABOVE_MEDIAN:g} times its running median {times}, {place}; "
+            f"at most {found['factor']:.3g} times, {found['norm']:.3g} at {found['at']:,} tokens"
+        )
+
+    def _rise_finding(self, stable_end: int | None) -> tuple[str, str] | None:
+        curve = Curve(
+            first=self._first or 0,
+            bin_tokens=self._bin_steps * self._step_tokens,
+            means=[total / self._bin_steps for total in self._bins],
+            warmup_tokens=self._warmup_tokens,
+            epoch_tokens=self._epoch_tokens,
+        )
+        rise = find_rise(curve, stable_end)
+        return None if rise is None else ("rising_loss", rise)
+
+    def _floor_finding(self) -> tuple[str, str] | None:
+        if not self._floor or self._lowest is None:
+            return None
+        mean, tokens = self._lowest
+        says = f"the mean training loss was {mean:.4f} nats at {tokens:,} tokens"
+        floor = f"the {self._floor:.4f} that label smoothing leaves to a model that knows every target"
+        if mean < self._floor * (1.0 - BELOW):
+            return "smoothing_floor", f"{says}, below {floor}: that is impossible, the loss is not what it is said to be"
+        if mean < self._floor * COPYING:
+            return "smoothing_floor", f"{says}, within {COPYING - 1:.0%} of {floor}: as good as copying its targets"
+        return None
+
+    def _still_finding(self) -> tuple[str, str] | None:
+        value, steps, since = self._stillest
+        if steps < STILL_STEPS:
+            return None
+        return "constant_loss", (
+            f"the training loss was {value:.6g} nats in {steps:,} steps in a row, from {since:,} tokens on: "
+            "no loss of different batches is the same"
+        )
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "first": self._first,
+            "norms": list(self._norms),
+            "spikes": dict(self._spikes),
+            "mean": [self._steps, self._sum],
+            "lowest": self._lowest,
+            "still": self._still,
+            "stillest": self._stillest,
+            "bin_steps": self._bin_steps,
+            "bins": list(self._bins),
+            "partial": [self._partial, self._partial_steps],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._first = state["first"]
+        self._norms = deque(state["norms"])
+        self._ordered = sorted(self._norms)
+        self._spikes = dict(state["spikes"])
+        self._steps, self._sum = state["mean"]
+        self._lowest = None if state["lowest"] is None else (state["lowest"][0], state["lowest"][1])
+        self._still, self._stillest = (_three(state[name]) for name in ("still", "stillest"))
+        self._bin_steps, self._bins = state["bin_steps"], list(state["bins"])
+        self._partial, self._partial_steps = state["partial"]
+
+
+def _three(values: Any) -> tuple[float, int, int]:
+    value, steps, since = values
+    return value, steps, since

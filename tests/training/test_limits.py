@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autonas.errors import TrialFailure
+from autonas.training import limits
+from autonas.training.limits import memory_taken
+from autonas.training.loop import train
+from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_settings
+from tests.training.faults import step_by
+
+
+def test_memory_is_that_of_the_process() -> None:
+    before = memory_taken(torch.device("cpu"))
+    held = torch.ones(64 << 20, dtype=torch.uint8)
+    assert memory_taken(torch.device("cpu")) >= before + held.numel() // 2
+
+
+def test_over_the_limit_there_are_fewer_windows_at_once_and_then_it_is_a_failure(
+    make_state: StateMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOOK_EVERY_S", 0.0)
+    state = make_state(settings=tiny_settings(memory_limit=1))
+    state.step = step_by("eager")
+    with pytest.raises(TrialFailure, match=r"[\d,]+ bytes are taken after 192 tokens with one window at once") as caught:
+        list(train(state, until_tokens=10 * STEP_TOKENS))
+    assert caught.value.kind == "out_of_memory"
+    assert (state.micro_windows, state.shortages) == (1, 2)
+
+
+def test_below_the_limit_nothing_changes(make_state: StateMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOOK_EVERY_S", 0.0)
+    state = make_state(settings=tiny_settings(memory_limit=10**12))
+    list(train(state, until_tokens=3 * STEP_TOKENS))
+    assert (state.micro_windows, state.shortages) == (None, 0)
