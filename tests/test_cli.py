@@ -186,6 +186,31 @@ def test_a_run_is_trained_resumed_and_used(workplace: Path, run: Run, monkeypatc
     assert "steps was 20, is 30" in err
 
 
+def test_a_run_is_evaluated_and_compared(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    if not Path("run").exists():
+        arguments = ("train", "--spec", "arch.yaml", "--space", "small.yaml", "--steps", "20", "--out", "run")
+        assert run(*arguments)[0] == 0
+    parts = ("--only", "loss", "--only", "collapse", "--only", "plausibility")
+    code, out, err = run("evaluate", "run", *parts)
+    assert code == 0, err
+    assert "Loss: unsmoothed" in out and "few-shot" in out and "leak test" in out
+    assert "evaluation.html" in out and Path("run/evaluation.html").read_text().startswith("<!DOCTYPE html>")
+    code, out, err = run("evaluate", "run", *parts, "--against", "run", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["comparisons"]["run"]["val_loss"]["value"] == 0 and set(told["suite"]) == set(parts[1::2])
+    assert err.count("done before") == 3
+    for wrong, message in (
+        (("evaluate", "nowhere"), "nowhere: is no run"),
+        (("evaluate", "run", "--only", "weather"), "there is no such part"),
+        (("evaluate", "run", "--tasks", "nothing.jsonl"), "nothing.jsonl: no such task file"),
+        (("evaluate", "run", *parts, "--against", "nowhere"), "nowhere: its loss has not been evaluated"),
+    ):
+        code, _, err = run(*wrong)
+        assert code == 2 and message in err and "Traceback" not in err
+
+
 def test_a_latency_measured_here_serves_as_a_table(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     Path("whole.yaml").write_text(Path("arch.yaml").read_text() + "vocab_size: 300\ncontext_length: 64\n")

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
-from autonas.errors import CorpusError, RequestError, StudyError
+from autonas.errors import CorpusError, RequestError, ResourceError, StudyError
 from autonas.evaluation.profile import ProfileSettings
+from autonas.evaluation.sandbox import Sandbox
 from autonas.reporting.evaluation import evaluation_tables, findings_of, text_lines
 from autonas.reporting.run_page import render_page
 from autonas.run_folder import read_evaluation, run_budget
@@ -198,3 +199,20 @@ def test_findings_come_from_training_and_evaluation_alarms_first() -> None:
     alarm = {"check": "b", "severity": "alarm", "text": "y"}
     values = {"findings": [note], "suite": {"loss": {"result": {"findings": [alarm, note]}}}}
     assert [finding.check for finding in findings_of(values)] == ["b", "a"]
+
+
+def test_a_machine_without_walls_leaves_coding_out_and_says_so(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: object) -> None:
+        raise ResourceError("no user namespaces here")
+
+    monkeypatch.setattr(Sandbox, "open", refuse)
+    forget(run, "coding")
+    said: list[str] = []
+    values = evaluate_run(run, settings=QUICK, say=said.append)
+    assert "coding" not in values["suite"] and values["missing"] == {"coding": "no user namespaces here"}
+    assert said[-1] == "coding: not done here: no user namespaces here"
+    assert "NOT DONE coding" in "\n".join(text_lines(values)) and "no user namespaces" in render_page(values, "run")
+    with pytest.raises(ResourceError, match="no user namespaces"):
+        evaluate_run(run, settings=QUICK, only=["coding"])
+    monkeypatch.undo()
+    assert evaluate_run(run, settings=QUICK)["missing"] == {}

@@ -36,6 +36,7 @@ from autonas.engine.choice import EngineSettings, check_settings, make_engine
 from autonas.errors import RequestError, TrialFailure
 from autonas.evaluation.calibration import MATCHED_ENTROPY
 from autonas.evaluation.collapse import real_range
+from autonas.evaluation.latency import resolve_device
 from autonas.machine import resolve_threads
 from autonas.recipe import load_recipe
 
@@ -203,7 +204,7 @@ def conditions_of(experiment: Experiment, seeds: int, judged: Sequence[Judged], 
     budget = experiment.budget
     tokens = budget.tokens + budget.cooldown_tokens
     return {
-        "device": experiment.device,
+        "device": str(resolve_device(experiment.device)),
         "threads": experiment.threads,
         "space": experiment.recipe.name,
         "seeds": seeds,

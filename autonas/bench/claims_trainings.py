@@ -109,6 +109,7 @@ class Experiment:
     def profile(self) -> ProfileSettings:
         settings = self.recipe.evaluation
         return ProfileSettings(
+            contexts=(),
             temperatures=(settings.temperature,),
             seeds=1,
             samples=settings.samples_per_prompt,

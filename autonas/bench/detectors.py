@@ -7,7 +7,7 @@ document would say it so. Clean: everything else. Nonsense that goes on is clean
 padding, closing marks, and rows in which every turn has something new, if only a counter. Of what models wrote, what readers
 would not agree about was left out.
 
-A text's part says how it served: thresholds were set on "tuning"; "held out" and "fresh" were first scored unseen.
+A text's part says how it served: thresholds were set on "tuning"; the others were first scored unseen, then used as well.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ GOAL = 0.98
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """One text with its label. `family` is what it is an example of, `origin` who made it: a hand, a generator or a model."""
+    """One text with its label. `family` is what it is an example of, `origin` who made it: a hand ("written"), a generator that
+    is kept ("generated") or not ("drawn"), or a model."""
 
     text: str
     collapsed: bool

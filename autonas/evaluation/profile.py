@@ -30,7 +30,6 @@ from autonas.model.transformer import Transformer
 from autonas.trial import EvaluationSettings
 
 _CONTEXT_SEED: Final = 20250104
-_CONTEXTS: Final = (8, 32, 96)  # tokens, and all that fit
 REAL: Final = "real text"
 
 
@@ -42,6 +41,7 @@ class ProfileSettings:
     seeds: int = 2
     samples: int = 2  # of each prompt and seed
     prompts: int = 32  # of each kind
+    contexts: tuple[int, ...] = (8, 32, 96)  # tokens, and all that fit; none: no prompts of kind "context", and no real text
     entropy: float = MATCHED_ENTROPY
 
 
@@ -103,7 +103,7 @@ def collapse_profile(
     for number, condition in enumerate(conditions):
         rows.append(_row(model, dataset, condition, settings, seed, profile, known, make_way))
         done(number + 1, len(conditions))
-    real = _real_row(dataset, model.spec.context_length, settings, known, profile)
+    real = _real_row(dataset, model.spec.context_length, settings, known, profile) if profile.contexts else None
     return (*rows, *([real] if real else []))
 
 
@@ -127,8 +127,8 @@ def _conditions(
         encoded = tuple((end, *encode(prompt.text)) for prompt in chosen if prompt.kind == kind)
         for temperature, is_matched in at if encoded else ():
             yield _Condition(prompts=kind, encoded=encoded, context_tokens=None, temperature=temperature, matched=is_matched)
-    places = _places(dataset, room, settings.new_tokens, profile.prompts)
-    lengths = sorted({length for length in _CONTEXTS if length < room} | {room})
+    places = _places(dataset, room, settings.new_tokens, profile.prompts) if profile.contexts else []
+    lengths = sorted({length for length in profile.contexts if length < room} | {room})
     for length, (temperature, is_matched) in itertools.product(lengths if places else (), at):
         if length == room or temperature == settings.temperature:
             encoded = tuple(tuple(before[-length:]) for before, _ in places)

@@ -80,6 +80,8 @@ def text_lines(values: Values) -> Iterator[str]:
         for cells in (table.columns, *table.rows):
             yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
         yield ""
+    for name, reason in values.get("missing", {}).items():
+        yield f"NOT DONE {name}: {reason}"
     for finding in findings_of(values):
         yield f"{finding.severity.upper()} {finding.check}: {finding.text}"
 
@@ -310,9 +312,9 @@ _TABLES: Final[Mapping[str, Callable[[Values], Iterator[Table]]]] = {
     "token_classes": _token_classes,
     "collapse": _collapse,
     "latency": _latency,
-    "coding": _coding,
     "corpus": _corpus,
     "plausibility": _plausibility,
+    "coding": _coding,
 }
 
 

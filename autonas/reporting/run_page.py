@@ -43,6 +43,7 @@ def render_page(values: Values, name: str) -> str:
             spec=spec_text_of(values),
             tables=evaluation_tables(values),
             findings=findings_of(values),
+            missing=sorted(values.get("missing", {}).items()),
             curve=context_curve(collapse["result"]) if collapse else None,
             samples=values.get("samples", [])[:12],
             provenance=tables.facts(environment),

@@ -41,6 +41,7 @@ class Part:
     asks: Callable[[Subject], Any]
     measure: Callable[[Subject], dict[str, Any]]
     alone: bool = False  # has the device for itself, and asks for it itself
+    optional: bool = False  # may be left out where the machine lacks what it needs
 
 
 def _loss(subject: Subject) -> dict[str, Any]:
@@ -217,9 +218,11 @@ PARTS: Final[Mapping[str, Part]] = {
         measure=_collapse,
     ),
     "latency": Part(asks=_latency_asks, measure=_latency, alone=True),
-    "coding": Part(
-        asks=lambda subject: [subject.settings.tasks, to_json(subject.settings.coding), subject.job.data_seed], measure=_coding
-    ),
     "corpus": Part(asks=lambda subject: subject.settings.tasks, measure=_corpus),
     "plausibility": Part(asks=lambda subject: subject.evaluation.validation_tokens, measure=_plausibility),
+    "coding": Part(
+        asks=lambda subject: [subject.settings.tasks, to_json(subject.settings.coding), subject.job.data_seed],
+        measure=_coding,
+        optional=True,
+    ),
 }

@@ -15,7 +15,7 @@ import torch
 
 from autonas import machine
 from autonas.data.dataset import Dataset
-from autonas.errors import CorpusError, RequestError
+from autonas.errors import CorpusError, RequestError, ResourceError
 from autonas.evaluation.coding.loading import load_tasks
 from autonas.evaluation.latency import lease_name, resolve_device
 from autonas.evaluation.lease import sharing
@@ -46,13 +46,15 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Do the parts that are not done yet (or `only` the named ones; `again`: all of them anew); returns evaluation.json.
 
-    The data set is that of the run, which is looked for where it was, or is `dataset`.
+    The data set is that of the run, which is looked for where it was, or is `dataset`. Coding tasks need a sandbox; where this
+    machine has none they are left out, and "missing" says why, unless they are asked for by name.
 
     Raises:
         StudyError: there is no finished run in `run`.
         CheckpointError, TokenizerError: its files are damaged.
         CorpusError: its data set is not there any more, or `dataset` is another one.
         RequestError: `only` names no part, or a source of tasks is none.
+        ResourceError: the folder cannot be written; or `only` names a part that this machine cannot do.
     """
     unknown = sorted(set(only) - set(PARTS))
     if unknown:
@@ -78,6 +80,7 @@ def evaluate_run(
     pin_threads(threads or job.threads)
     torch.set_num_threads(threads or job.threads)
     weights = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()[:16]
+    missing: dict[str, str] = {}
     for name, part in PARTS.items():
         if only and name not in only:
             continue
@@ -92,8 +95,18 @@ def evaluate_run(
             make_way=lambda: None,
             step=functools.partial(on_part, name),
         )
-        _do(name, part, subject, again=again, say=say)
-    return read_evaluation(run)
+        try:
+            _do(name, part, subject, again=again, say=say)
+        except ResourceError as error:
+            if only or not part.optional:
+                raise
+            say(f"{name}: not done here: {error}")
+            missing[name] = str(error)
+    values = read_evaluation(run)
+    if missing != values.get("missing", {}) and not only:
+        values = {**values, "missing": missing}
+        write_json(run / "evaluation.json", values)
+    return values
 
 
 def _do(name: str, part: Part, subject: Subject, *, again: bool, say: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from autonas.evaluation.detectors.reading import Reading, data_share, numbered, 
 
 _ZLIB_FRAME: Final = 8  # bytes of header and checksum
 _BLANK_LINES: Final = re.compile(r"(?:[ \t\r]*\n){10}")
-_SPACES: Final = re.compile(r"[ \t\xa0]{60,}\Z|\A\s{40,}\Z|[ \t]{250,}|\t{24,}|(?:\t +){12,}")
+_SPACES: Final = re.compile(r"[ \t\xa0]{81,}\Z|\A\s{40,}\Z|[ \t]{250,}|\t{24,}|(?:\t +){12,}")
 
 _ALGEBRA_ENTROPY: Final = 1.05
 _NEAR: Final = 0.35
@@ -42,9 +42,11 @@ _BIGRAMS: Final = (
     (400, 0.1),
 )
 _ENTROPY: Final = ((7, 1.3), (10, 1.55), (14, 1.85), (20, 2.2), (28, 2.5), (40, 2.6), (60, 2.9), (100, 3.05), (300, 3.3))
-# No passage of 27,000 of natural code, documents and data has less but four: tables and lists of one word.
+# Of 27,000 passages of natural code, documents and data, one has less: a list of one word over and over.
 _LEXEME_ENTROPY: Final = ((8, 1.2), (12, 1.6), (20, 1.75), (40, 2.1), (100, 2.2), (200, 2.6), (400, 2.9))
 _MOSTLY_DATA: Final = 0.7
+_A_DOZEN: Final = 12
+_SOME_NUMBERS: Final = 4
 _COMPRESSION_GLUED: Final = ((30, 0.42), (75, 0.38), (110, 0.36), (150, 0.32), (220, 0.29), (300, 0.25), (1500, 0.1))
 _COMPRESSION: Final = (
     (30, 0.38),
@@ -124,7 +126,7 @@ def _loop_share(lexemes: Sequence[str]) -> float:
 def repeated_ngrams(reading: Reading) -> bool:
     """seq-rep-4 of lexemes beyond what texts of this length have, where words are a good part of them."""
     grams = [gram for gram in _grams(reading.lexemes, 4) if any(lexeme[0].isalpha() for lexeme in gram)]
-    if len(grams) < _SEQ_REP_4[0][0] or not _is_wordy(reading) or _is_algebra(reading):
+    if len(grams) < _SEQ_REP_4[0][0] or not _is_wordy(reading) or _is_algebra(reading) or _brings_numbers(reading):
         return False
     return 1 - len(set(grams)) / len(grams) >= _at(_SEQ_REP_4, len(grams))
 
@@ -141,7 +143,7 @@ def few_lexemes(reading: Reading) -> bool:
 def few_pairs(reading: Reading) -> bool:
     """Distinct-2 of words under what texts of this length have: the same few words, in no order."""
     count = len(reading.words)
-    if count < _BIGRAMS[0][0] or not _is_wordy(reading, 0.4) or _is_algebra(reading):
+    if count < _BIGRAMS[0][0] or not _is_wordy(reading, 0.4) or _is_algebra(reading) or _brings_numbers(reading):
         return False
     few = 1 - repeated_share(reading.words, 2) <= _at(_BIGRAMS, count)
     return few and entropy(reading.words) <= _at(_ENTROPY, count) + _NEAR
@@ -150,15 +152,13 @@ def few_pairs(reading: Reading) -> bool:
 def few_words(reading: Reading) -> bool:
     """Entropy of words under what texts of this length have."""
     count = len(reading.words)
-    if count < _ENTROPY[0][0] or not _is_wordy(reading, 0.4):
+    if count < _ENTROPY[0][0] or not _is_wordy(reading, 0.4) or _brings_numbers(reading):
         return False
     if _is_algebra(reading):
         share = max((n for word, n in Counter(reading.words).items() if word.isalpha()), default=0) / count
         one_line = reading.text.count("\n") < 3  # a board has more
         return (count >= 12 and entropy(reading.words) <= _ALGEBRA_ENTROPY) or (count >= 9 and share >= 0.7 and one_line)
     names = [word for word in reading.words if not word.isdigit()]
-    if 6 * len({word for word in reading.words if word.isdigit()}) >= count:
-        return False  # rows of the same call with other numbers
     if len(names) < _ENTROPY[0][0] or entropy(names) > _at(_ENTROPY, len(names)):
         return False
     return entropy(reading.words) <= _at(_ENTROPY, count)
@@ -167,7 +167,7 @@ def few_words(reading: Reading) -> bool:
 def compressible(reading: Reading) -> bool:
     """Compressed by zlib to less than texts of this length are: a higher threshold where words run together without spaces."""
     size = len(reading.reduced)
-    if size < _COMPRESSION[0][0] or not _is_wordy(reading) or _is_algebra(reading):
+    if size < _COMPRESSION[0][0] or not _is_wordy(reading) or _is_algebra(reading) or _brings_numbers(reading):
         return False
     glued = " " not in reading.reduced and not reading.reduced.isupper()
     return compression(reading.reduced) <= _at(_COMPRESSION_GLUED if glued else _COMPRESSION, size)
@@ -190,6 +190,19 @@ def one_symbol(reading: Reading) -> bool:
 def _is_algebra(reading: Reading) -> bool:
     """Most words are single letters: formulas and drawings need few of them."""
     return 2 * sum(len(word) == 1 and word.isascii() for word in reading.words) > len(reading.words)
+
+
+def _brings_numbers(reading: Reading) -> bool:
+    """Whether a number not seen before comes every dozen words, to the end: rows that count, calls with other data."""
+    seen: set[str] = set()
+    last = 0
+    for place, word in enumerate(reading.words):
+        if word.isdigit() and word not in seen:
+            seen.add(word)
+            last = place
+        elif place - last > _A_DOZEN:
+            return False
+    return len(seen) >= _SOME_NUMBERS
 
 
 def _is_wordy(reading: Reading, least: float = 0.25) -> bool:
