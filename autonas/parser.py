@@ -256,12 +256,14 @@ def _add_bench(command: Command) -> None:
     )
     bench.add_argument("--sampler", metavar="NAME", help="ledger: the study's (default: that of a search)")
     bench.add_argument(
-        "--space", metavar="FILE", help="table: of the decoders (curves.yaml); studies: what is searched (quickstart.yaml)"
+        "--space",
+        metavar="FILE",
+        help="table: of the decoders (curves.yaml); studies: what is searched (quickstart.yaml); claims: sizes and data",
     )
     bench.add_argument(
         "--study", metavar="NAME", help="table: the study's name; alone, one that is there is written; search: replay this"
     )
-    bench.add_argument("--out", metavar="DIR", help="studies, table, search: where studies are kept (default: trials)")
+    bench.add_argument("--out", metavar="DIR", help="studies, table, search, claims: where they are kept (default: trials)")
     bench.add_argument("--table-out", metavar="DIR", help="table: where it is written (default: in the study's folder, table/)")
     bench.add_argument("--resume", action="store_true", default=None, help="table: go on with its study")
     bench.add_argument("--sentinels", type=_count, metavar="N", help="table: train so many of its decoders much longer")
@@ -269,7 +271,12 @@ def _add_bench(command: Command) -> None:
     bench.add_argument("--table", metavar="CSV", help="search: finished trials, a line each")
     bench.add_argument("--table-spec", metavar="YAML", help="search: what the columns of the table are")
     bench.add_argument("--samplers", metavar="A,B", help="search, studies: the first is compared with the others")
-    bench.add_argument("--seeds", type=_count, metavar="N", help="search, studies: runs of each sampler (default: 5)")
+    bench.add_argument(
+        "--seeds",
+        type=_count,
+        metavar="N",
+        help="search, studies: runs of each sampler (default: 5); claims: of every model (6)",
+    )
     bench.add_argument("--per-sampler", metavar="A=5x64,…", help="search: seeds x trials of some samplers, for slow ones")
     bench.add_argument("--hide-cheap", action="store_true", default=None, help="search: nothing is known of untried candidates")
     bench.add_argument("--cache", metavar="DIR", help="search: where replays of peers are kept")

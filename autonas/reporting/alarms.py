@@ -69,9 +69,12 @@ def _found(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
     order = list(CHECKS)
     for check, severity in sorted(groups, key=lambda key: order.index(key[0]) if key[0] in CHECKS else len(order)):
         told = groups[check, severity]
-        texts = [f"Trial {number}: {text}." for number, text in told[:_TOLD]]
-        if len(told) > _TOLD:
-            texts.append(f"And so of {len(told) - _TOLD} more trainings.")
+        if len(told) > 1 and len({text for _, text in told}) == 1:  # of the data that all have in common
+            texts = [f"{told[0][1][0].upper()}{told[0][1][1:]}."]
+        else:
+            texts = [f"Trial {number}: {text}." for number, text in told[:_TOLD]]
+            if len(told) > _TOLD:
+                texts.append(f"And so of {len(told) - _TOLD} more trainings.")
         title = TITLES.get(check, check.replace("_", " ").capitalize())
         numbers = tuple(dict.fromkeys(number for number, _ in told))
         yield Alarm(severity="alarm" if severity == "alarm" else "note", title=title, text=" ".join(texts), trials=numbers)

@@ -270,3 +270,18 @@ def test_text_has_contrast_in_light_and_dark(page_text: str) -> None:
             for paper in ("paper", "raised"):
                 light, dark = sorted((_luminance(colours[ink]), _luminance(colours[paper])), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, f"{ink} on {paper}"
+
+
+def test_full_runs_have_a_row_each_and_their_alarms() -> None:
+    study = make_study()
+    score = {"value": 3.2, "low": 3.1, "high": 3.3, "unit": "nats/token", "n": 9, "note": ""}
+    finding = {"check": "gap", "severity": "alarm", "text": EVIL}
+    runs = {
+        "7-0f1e": {"scores": {"val_loss": score}, "tokens": 1000, "findings": [finding]},
+        "9-aa": {"scores": {}, "tokens": 5},
+    }
+    page = Page(render(build_report(study), runs))
+    text = " ".join(page.text)
+    assert "Full runs" in text and "7-0f1e" in text and "9-aa" in text and "3.200 (3.100–3.300)" in text
+    assert "Alarm: gap." in text and len(page.scripts) == len(Page(render(build_report(study))).scripts)
+    assert "Full runs" not in " ".join(Page(render(build_report(study))).text)
