@@ -164,6 +164,7 @@ def test_a_contrast_is_the_planted_effect_in_the_mean_of_many_worlds() -> None:
         assert values.mean() == pytest.approx(value, abs=4 * values.std() / np.sqrt(len(values))), name
 
 
+@pytest.mark.slow
 def test_without_any_effect_few_claims_are_told() -> None:
     """Both views must tell a claim, and an interval of 95 % misses nothing on the claimed side in one of forty cases."""
     claims = [claim for claim in CLAIMS if claim.threshold == 0.0 and claim.has_opposite]
@@ -174,6 +175,7 @@ def test_without_any_effect_few_claims_are_told() -> None:
     assert {"not told apart", "does not survive"} <= set(verdicts)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     claim = BY_NAME["dropout"]
     held = []
@@ -399,6 +401,7 @@ class Failing(InlineEngine):
         return Outcome(kind="train", trial=outcome.trial, attempt=outcome.attempt, rung=0, seconds=1.0, failure=failure)
 
 
+@pytest.mark.slow
 def test_a_failed_training_is_named_and_not_repeated(space: Path, tmp_path: Path) -> None:
     own = experiment(space, tmp_path)
     engine = Failing(5)

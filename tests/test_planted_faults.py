@@ -179,6 +179,7 @@ def test_a_model_that_sees_ahead_is_refused_and_its_loss_would_be_too(
     assert "Targets leak" in alarms(found.findings)["loss_floor"]
 
 
+@pytest.mark.slow
 def test_a_smoothed_loss_at_its_floor_is_a_copy_of_the_targets(dataset: Dataset) -> None:
     assert smoothing_floor(0.1, 8000) == pytest.approx(1.22365, abs=5e-6)
     claimed = Watch(step_tokens=8192, warmup_tokens=0, epoch_tokens=10**9, floor=smoothing_floor(0.1, 8000))
@@ -228,6 +229,7 @@ def constant_loss(model: Transformer, dataset: Dataset, settings: EvaluationSett
     return dataclasses.replace(real, nats=tuple(2.5 * tokens for tokens in real.tokens))
 
 
+@pytest.mark.slow
 def test_a_validation_loss_that_is_a_constant_is_found_in_the_run(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, honest: TrainState
 ) -> None:

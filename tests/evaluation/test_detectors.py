@@ -271,6 +271,7 @@ def test_thousands_of_characters_take_no_minutes() -> None:
     assert time.process_time() - begun < 20
 
 
+@pytest.mark.slow
 def test_fewer_than_one_in_a_hundred_real_continuations_is_called_collapsed() -> None:
     library = Path(sysconfig.get_path("stdlib"))
     generator = random.Random(7)

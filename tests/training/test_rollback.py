@@ -55,6 +55,7 @@ def test_a_training_that_goes_back_is_one_that_went_on_from_there_at_half_the_ra
     assert sum(state.paths.values()) == 220 + (back.at_tokens - back.to_tokens) // STEP_TOKENS
 
 
+@pytest.mark.slow
 def test_a_kicked_training_ends_as_low_as_one_that_was_not(make_state: StateMaker) -> None:
     curves = [losses(state, at(400)) for state in (kicked(make_state()), make_state())]
     kicked_end, plain_end = (sum(curve[-40:]) / 40 for curve in curves)
@@ -132,6 +133,7 @@ def test_there_is_an_end_to_going_back(make_state: StateMaker, rollbacks: int) -
     assert (state.kept is None) == (rollbacks == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ["kick", "wild"])
 @pytest.mark.parametrize("every", [7, 61])
 def test_resumed_anywhere_it_goes_back_to_the_same_state(make_state: StateMaker, tmp_path: Path, make: str, every: int) -> None:

@@ -36,7 +36,9 @@ def test_what_never_ends_is_ended(name: str, impatient: Sandbox, nothing_left: N
     verdict = impatient.check(
         ENDLESS[name], "assert 7 not in [add(1, 2)]\nassert -1 in add(1, 2)\n" if "items" in name else TESTS
     )
-    assert verdict.status == ("output" if name == "many_empty_files" else "timeout")
+    # Beside eight threads that spin, the judge may hear that there is no `add` before its time is over.
+    allowed = {"many_empty_files": {"output"}, "threads_spin": {"timeout", "error"}}.get(name, {"timeout"})
+    assert verdict.status in allowed
     assert verdict.seconds < 10.0
 
 
