@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from autonas.evaluation.plausibility import TITLES
 from autonas.reporting.quantities import half_width, interval_text, score_text, value_text
 from autonas.trial import Finding, Score, from_json
 
@@ -39,6 +40,11 @@ def findings_of(values: Values) -> tuple[Finding, ...]:
     told = [*values.get("findings", ()), *(found for part in suite.values() for found in part["result"].get("findings", ()))]
     found = dict.fromkeys(from_json(Finding, each) for each in told)
     return tuple(sorted(found, key=lambda finding: finding.severity != "alarm"))
+
+
+def title_of(finding: Finding) -> str:
+    """What a page calls the check that found something."""
+    return TITLES.get(finding.check, finding.check.replace("_", " ").capitalize())
 
 
 # What a study's report says of a full run, in this order; the others stand in the run's own page.

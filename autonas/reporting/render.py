@@ -22,7 +22,7 @@ from markupsafe import Markup
 from autonas.errors import resource_error
 from autonas.reporting import charts, quantities, tables
 from autonas.reporting.curves import curves
-from autonas.reporting.evaluation import Values, findings_of, summary_table
+from autonas.reporting.evaluation import Values, findings_of, summary_table, title_of
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import generations, printable
 from autonas.reporting.progress import agreement_text, agreements, control_text, hypervolume_text, prospect_text
@@ -80,7 +80,7 @@ def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
             stopped=tables.stopped_by_rung(report),
             generations=generations(report),
             runs=summary_table(runs) if runs else None,
-            run_findings=[(name, finding) for name, values in (runs or {}).items() for finding in findings_of(values)],
+            run_findings=[(name, f, title_of(f)) for name, values in (runs or {}).items() for f in findings_of(values)],
             calibration=calibration,
             rates=rates,
             calibrated=calibrated,

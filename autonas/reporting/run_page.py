@@ -11,7 +11,7 @@ from autonas.arch import ArchSpec
 from autonas.data.cache import write_file
 from autonas.reporting import tables
 from autonas.reporting.charts import Frame
-from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context
+from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context, title_of
 from autonas.reporting.quantities import spec_text
 from autonas.reporting.render import asset, content_digest, page_environment
 from autonas.reporting.scales import Scale, Tick
@@ -42,7 +42,7 @@ def render_page(values: Values, name: str) -> str:
             name=name,
             spec=spec_text_of(values),
             tables=evaluation_tables(values),
-            findings=findings_of(values),
+            findings=[(finding, title_of(finding)) for finding in findings_of(values)],
             missing=sorted(values.get("missing", {}).items()),
             curve=context_curve(collapse["result"]) if collapse else None,
             samples=values.get("samples", [])[:12],
