@@ -283,5 +283,7 @@ def test_full_runs_have_a_row_each_and_their_alarms() -> None:
     page = Page(render(build_report(study), runs))
     text = " ".join(page.text)
     assert "Full runs" in text and "7-0f1e" in text and "9-aa" in text and "3.200 (3.100–3.300)" in text
-    assert "Alarm: Training and validation loss do not go together." in text and len(page.scripts) == len(Page(render(build_report(study))).scripts)
+    assert "Alarm: Training and validation loss do not go together." in text and len(page.scripts) == len(
+        Page(render(build_report(study))).scripts
+    )
     assert "Full runs" not in " ".join(Page(render(build_report(study))).text)
