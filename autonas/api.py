@@ -205,7 +205,14 @@ def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, f
 def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:
     """What evaluation.json says of each of a study's full runs that have ended and are still there, by the folder's name."""
     folders = [Path(each["folder"]) for each in study.attributes.get("promotions") or ()]
-    return {folder.name: read_evaluation(folder) for folder in folders if run_state(folder) == "ended"}
+    found: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        if run_state(folder) == "ended":
+            try:
+                found[folder.name] = read_evaluation(folder)
+            except StudyError as error:  # of one run: the report of its study tells it
+                found[folder.name] = {"findings": [{"check": "evaluation", "severity": "note", "text": str(error)}]}
+    return found
 
 
 def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
@@ -239,11 +246,13 @@ def evaluate(
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
     """
     from autonas.reporting.run_page import write_page
-    from autonas.suite.comparison import compare_runs
+    from autonas.suite.comparison import compare_runs, evaluated_parts
     from autonas.suite.running import evaluate_run  # torch comes with it
     from autonas.suite.subject import SuiteSettings
 
     folder, dataset = Path(run), None
+    if against is not None:
+        evaluated_parts(Path(against))  # found out now, and not after what takes minutes
     if space is not None:
         recipe = read_recipe(space)
         dataset = prepare(recipe.corpus, recipe.tokenizer, say=say)
@@ -258,11 +267,12 @@ def evaluate(
         on_part=on_part,
         say=say,
     )
+    write_page(values, folder)
     if against is not None:
         compared = compare_runs(folder, Path(against))
         values = {**values, "comparisons": {**values.get("comparisons", {}), str(against): compared}}
         write_json(folder / "evaluation.json", values)
-    write_page(values, folder)
+        write_page(values, folder)
     return values
 
 

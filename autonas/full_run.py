@@ -5,6 +5,7 @@ The worker's job of kind "run". Its folder, and what tells one run from another,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -19,7 +20,7 @@ from autonas.data.batches import Windows, training_windows
 from autonas.data.dataset import Dataset
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFailure, resource_error
-from autonas.evaluation.collapse import measure_collapse
+from autonas.evaluation.collapse import measure_collapse, real_range
 from autonas.evaluation.decoding import followed_decoding
 from autonas.evaluation.generation_probe import num_generation_probes, probe_generation
 from autonas.evaluation.held_out import Shown, held_out
@@ -30,7 +31,7 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.evaluation.plausibility.findings import run_findings
 from autonas.model.transformer import Transformer, build_model
-from autonas.run_folder import CURVE_LINES, RunLog, claim, probing, write_json
+from autonas.run_folder import CURVE_LINES, RunLog, claim, probing, read_evaluation, write_json
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
 from autonas.training.early_stopping import is_stale, stale_text
@@ -43,7 +44,6 @@ from autonas.trial import Finding, Job, Outcome, Score, to_json
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
 _CURVE_POINTS = 64
-_BASELINE_WINDOWS = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,8 @@ def run_full(
     except OSError as error:
         raise resource_error(error, error.filename or folder) from error
     # Found out now, and not after the last step.
+    if "degeneration" in job.objectives:
+        real_range(dataset, job.evaluation)
     resolve_device(job.latency.device) if job.latency.table is None else load_table(job.latency.table)
     windows = training_windows(dataset, job.spec.context_length, job.data_seed, job.unique_tokens)
     device = resolve_device(job.device)
@@ -308,9 +310,14 @@ def _latencies(job: Job) -> tuple[dict[str, Score], dict[str, str]]:
 
 
 def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:
+    """What `autonas evaluate` added to a run that had ended is kept: it knows which weights it was asked of."""
+    before: dict[str, Any] = {}
+    with contextlib.suppress(StudyError):  # a damaged file is written anew
+        before = read_evaluation(Path(job.folder))
     values: dict[str, Any] = {
+        **before,
         "spec": job.spec.to_dict(),
-        "scores": to_json(outcome.scores),
+        "scores": {**before.get("scores", {}), **to_json(outcome.scores)},
         "samples": to_json(outcome.samples),
         "tokens": outcome.tokens,
         "epochs": outcome.tokens / (windows.num_windows * job.spec.context_length),

@@ -134,16 +134,19 @@ def read_evaluation(run: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise StudyError(f"{path}: cannot be read ({error}). Remove it and evaluate the run again.") from error
-    if not isinstance(values, dict):
-        raise StudyError(f"{path}: is no JSON object. Remove it and evaluate the run again.")
-    return values
+        raise StudyError(f"{path}: cannot be read ({error}). Remove it and end the run again with --resume.") from error
+    suite = values.get("suite", {}) if isinstance(values, dict) else None
+    if not isinstance(suite, dict) or not all(
+        isinstance(part, dict) and {"asked", "result"} <= part.keys() for part in suite.values()
+    ):
+        raise StudyError(f"{path}: is no evaluation of a run. Remove it and end the run again with --resume.")
+    return dict(values)
 
 
 def read_curve(run: Path) -> list[dict[str, Any]]:
     """The whole lines of the run's metrics.jsonl; none where it has none."""
     path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     found = []
     for line in lines:
         with contextlib.suppress(ValueError):  # the last one may be torn

@@ -24,7 +24,7 @@ import torch
 from autonas.data.batches import training_windows
 from autonas.data.dataset import Dataset
 from autonas.errors import AutonasError, CheckpointError, RequestError, TrialFailure, resource_error
-from autonas.evaluation.collapse import COUNTED, measure_collapse
+from autonas.evaluation.collapse import COUNTED, measure_collapse, real_range
 from autonas.evaluation.decoding import followed_decoding
 from autonas.evaluation.held_out import Shown, held_out
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
@@ -187,11 +187,16 @@ def _train_and_measure(
 
 def _build(job: Job, dataset: Dataset) -> tuple[TrainState, str]:
     """The state of a training that has not begun, of a model that passed the leak test, and what that found."""
+    if "degeneration" in job.objectives:
+        real_range(dataset, job.evaluation)  # found out now, and not behind the last step
     windows = training_windows(dataset, job.spec.context_length, job.data_seed, job.unique_tokens)
     with memory_guard(f"building {job.spec.fingerprint}"):
         model = build_model(job.spec, job.seed, resolve_device(job.device))
         found = leak_test(model)
-        state = new_state(model, windows, job.training, seed=job.seed, data_fingerprint=job.data.fingerprint)
+        # A rate that the space chose is judged as it is: going on at half of it would be the score of another.
+        own_rate = job.spec.learning_rate is not None
+        training = dataclasses.replace(job.training, rollbacks=0) if own_rate else job.training
+        state = new_state(model, windows, training, seed=job.seed, data_fingerprint=job.data.fingerprint)
     return state, found
 
 

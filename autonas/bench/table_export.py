@@ -40,6 +40,7 @@ _HOW = {
     "prefill_latency": "milliseconds until the first token of an answer; timed once, before training",
     "val_loss": "nats for a token of held-out documents, each scored once, at the last rung after its cooldown",
     "bits_per_byte": "the same loss in bits for a byte of text",
+    "degeneration": "share of generations that fall into repetition or are unlike real text, at the last rung",
     "collapse_rate": "share of generations that fall into repetition, at the last rung",
     "collapse_prior": "the same by an older set of rules",
     "unigram": "val_loss of a unigram model of the tokens that the training was shown",

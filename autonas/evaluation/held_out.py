@@ -87,13 +87,13 @@ def held_out(
     content = by_class.group("content")
     findings = (
         loss_floor(scores["val_loss"].value, {**known, "compression": compressed}),
-        None if gap is None else gap_finding(gap),
+        # A model that knows no more than frequencies cannot have the gap of a bigram model, which is taken off.
+        gap_finding(gap) if gap is not None and scores["val_loss"].value < known["unigram"] else None,
         class_finding(by_class),
         copies,
     )
     checks = {"compression": f"xz with training text in front: {compressed:.3f} nats a token"}
-    if gap is not None:
-        checks["gap"] = gap.text
+    checks["gap"] = gap.text if gap is not None else "not measured: too few validation documents or windows shown"
     if content is not None:
         checks["content"] = f"names, words, keywords and numbers: {content.loss.value:.3f} nats, {content.share:.0%} of tokens"
     return HeldOut(
@@ -110,7 +110,9 @@ def _counted(
 ) -> tuple[BigramCounts, dict[str, float]]:
     """Counts of the windows shown, and what models of them score: the same for every trial that was shown the same."""
     key = (dataset.fingerprint, context, shown, settings)
-    if key not in _COUNTED:
+    if key in _COUNTED:
+        _COUNTED[key] = _COUNTED.pop(key)  # the latest used is the last to go
+    else:
         windows = training_windows(dataset, context, shown.data_seed, shown.unique_tokens)
         number = -(-shown.tokens // context)
 

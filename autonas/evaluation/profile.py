@@ -30,6 +30,7 @@ from autonas.model.transformer import Transformer
 from autonas.trial import EvaluationSettings
 
 _CONTEXT_SEED: Final = 20250104
+_REACHED: Final = 0.01  # nats: a model that has no temperature of the asked entropy has no such condition
 REAL: Final = "real text"
 
 
@@ -60,8 +61,8 @@ class ProfileRow:
 
     @property
     def title(self) -> str:
-        at = "" if self.temperature is None else f", T {self.temperature:.2f}"
-        matched = "" if self.matched_entropy is None else f" (entropy {self.matched_entropy:g})"
+        at = "" if self.temperature is None or self.matched_entropy is not None else f", T {self.temperature:.2f}"
+        matched = "" if self.matched_entropy is None else f", entropy {self.matched_entropy:g}"
         context = "" if self.context_tokens is None else f" of {self.context_tokens} tokens"
         return f"{self.prompts.replace('_', '-')}{context}{at}{matched}"
 
@@ -97,7 +98,8 @@ def collapse_profile(
     profile = profile or ProfileSettings()
     settings = dataclasses.replace(settings, prompts_per_kind=profile.prompts, samples_per_prompt=profile.samples)
     known = real_range(dataset, settings, needed=False)
-    matched, _ = matched_temperature(model, dataset, settings, profile.entropy, make_way=make_way)
+    temperature, reached = matched_temperature(model, dataset, settings, profile.entropy, make_way=make_way)
+    matched = temperature if abs(reached - profile.entropy) <= _REACHED else None
     rows: list[ProfileRow] = []
     conditions = list(_conditions(model, dataset, settings, profile, matched))
     for number, condition in enumerate(conditions):
@@ -117,12 +119,13 @@ class _Condition:
 
 
 def _conditions(
-    model: Transformer, dataset: Dataset, settings: EvaluationSettings, profile: ProfileSettings, matched: float
+    model: Transformer, dataset: Dataset, settings: EvaluationSettings, profile: ProfileSettings, matched: float | None
 ) -> Iterator[_Condition]:
     end, encode = dataset.tokenizer.end_of_text, dataset.tokenizer.encode
     chosen = choose_prompts(dataset, settings)
     room = model.spec.context_length - settings.new_tokens
-    at = [*((temperature, False) for temperature in profile.temperatures), (matched, True)]
+    temperatures = sorted({*profile.temperatures, settings.temperature})
+    at = [(temperature, False) for temperature in temperatures] + ([] if matched is None else [(matched, True)])
     for kind in KINDS:
         encoded = tuple((end, *encode(prompt.text)) for prompt in chosen if prompt.kind == kind)
         for temperature, is_matched in at if encoded else ():

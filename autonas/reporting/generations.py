@@ -46,7 +46,7 @@ def generations(report: Report) -> tuple[Generations, ...]:
             number=standing.number,
             kind=kind_of(standing),
             spec=spec_text(standing.trial.spec),
-            shown=tuple(map(_shown, chosen_samples(standing.trial.outcome.samples))),
+            shown=tuple(map(shown_sample, chosen_samples(standing.trial.outcome.samples))),
             total=len(standing.trial.outcome.samples),
             collapsed=sum(degenerate(sample.detectors) for sample in standing.trial.outcome.samples),
         )
@@ -76,7 +76,8 @@ def printable(text: str) -> str:
     return "".join(_picture(character) for character in text)
 
 
-def _shown(sample: Sample) -> ShownSample:
+def shown_sample(sample: Sample) -> ShownSample:
+    """A sample as a page shows it: cut to its length, with what speaks against it."""
     # Of a few-shot prompt the end is what the model goes on from.
     prompt = sample.prompt if len(sample.prompt) <= MAX_SAMPLE_CHARACTERS else "…" + sample.prompt[-MAX_SAMPLE_CHARACTERS:]
     return ShownSample(

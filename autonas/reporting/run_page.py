@@ -12,9 +12,11 @@ from autonas.data.cache import write_file
 from autonas.reporting import tables
 from autonas.reporting.charts import Frame
 from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context, title_of
+from autonas.reporting.generations import chosen_samples, shown_sample
 from autonas.reporting.quantities import spec_text
 from autonas.reporting.render import asset, content_digest, page_environment
 from autonas.reporting.scales import Scale, Tick
+from autonas.trial import Sample, from_json
 
 _WIDTH, _HEIGHT = 520, 240
 
@@ -45,7 +47,9 @@ def render_page(values: Values, name: str) -> str:
             findings=[(finding, title_of(finding)) for finding in findings_of(values)],
             missing=sorted(values.get("missing", {}).items()),
             curve=context_curve(collapse["result"]) if collapse else None,
-            samples=values.get("samples", [])[:12],
+            samples=[
+                shown_sample(sample) for sample in chosen_samples([from_json(Sample, one) for one in values.get("samples", ())])
+            ],
             provenance=tables.facts(environment),
             checks=sorted(values.get("checks", {}).items()),
             policy=f"default-src 'none'; style-src '{content_digest(style)}'",

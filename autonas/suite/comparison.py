@@ -13,6 +13,19 @@ from autonas.run_folder import read_evaluation
 from autonas.trial import DocumentLosses, Score, from_json, to_json
 
 
+def evaluated_parts(run: Path) -> dict[str, Any]:
+    """The parts of a run's evaluation, which hold what a comparison needs.
+
+    Raises:
+        StudyError: they do not.
+    """
+    suite = read_evaluation(run).get("suite", {})
+    missing = [name for name in ("loss", "collapse") if name not in suite]
+    if missing:
+        raise StudyError(f"{run}: its {missing[0]} has not been evaluated; run `autonas evaluate {run}` first")
+    return dict(suite)
+
+
 def compare_runs(run: Path, other: Path) -> dict[str, Any]:
     """`run` less `other`: the validation loss paired by document, and collapse paired by prompt in every condition of both.
 
@@ -20,13 +33,7 @@ def compare_runs(run: Path, other: Path) -> dict[str, Any]:
         StudyError: one of them has not been evaluated.
         CorpusError: they were evaluated on other documents or prompts.
     """
-    suites = []
-    for folder in (run, other):
-        suite = read_evaluation(folder).get("suite", {})
-        missing = [name for name in ("loss", "collapse") if name not in suite]
-        if missing:
-            raise StudyError(f"{folder}: its {missing[0]} has not been evaluated; run `autonas evaluate {folder}` first")
-        suites.append(suite)
+    suites = [evaluated_parts(folder) for folder in (run, other)]
     documents = [from_json(DocumentLosses, suite["loss"]["result"]["splits"]["validation"]["documents"]) for suite in suites]
     if documents[0].tokens != documents[1].tokens or documents[0].bytes != documents[1].bytes:
         raise CorpusError(f"{run} and {other} were scored on other documents, or with another tokenizer: they have no pairs")

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from autonas import machine
 from autonas.data.overlap import find_overlap, overlap_finding
+from autonas.errors import TrialFailure
 from autonas.evaluation.baselines import count_bigrams
 from autonas.evaluation.calibration import calibrate
 from autonas.evaluation.class_loss import class_finding, class_losses
@@ -19,7 +22,9 @@ from autonas.evaluation.coding.contamination import contaminated, contamination_
 from autonas.evaluation.coding.loading import load_tasks
 from autonas.evaluation.coding.score import score_coding
 from autonas.evaluation.compression import compression
-from autonas.evaluation.latency import measured_latency
+from autonas.evaluation.degeneration import RANGE_VERSION
+from autonas.evaluation.detectors import SUITE_VERSION as COLLAPSE_VERSION
+from autonas.evaluation.latency import measure_latency, measured_latency
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.evaluation.plausibility.findings import run_findings
@@ -29,7 +34,7 @@ from autonas.evaluation.profile import collapse_profile
 from autonas.evaluation.sandbox import Sandbox
 from autonas.run_folder import read_curve, read_evaluation
 from autonas.suite.subject import Subject
-from autonas.trial import LatencySettings, to_json
+from autonas.trial import Finding, LatencySettings, to_json
 
 _AUTHORS: Final = 5  # of answers to coding tasks: the references, the model and three baselines
 
@@ -76,13 +81,14 @@ def _collapse(subject: Subject) -> dict[str, Any]:
 def _latency(subject: Subject) -> dict[str, Any]:
     """By the run's own settings, and with many sequences at once."""
     settings = subject.job.latency
-    result = measured_latency(subject.loaded.spec, settings)
+    measure = measure_latency if subject.again and settings.table is None else measured_latency
+    result = measure(subject.loaded.spec, settings)
     found: dict[str, Any] = {"measured": to_json(result), "scores": {"latency": to_json(result.decode)}}
     found["scores"]["prefill_latency"] = to_json(result.prefill)
     batch = subject.settings.latency_batch
     if batch > 1 and settings.table is None:
         subject.step(1, 2)
-        found["batch"] = to_json(measured_latency(subject.loaded.spec, dataclasses.replace(settings, batch=batch)))
+        found["batch"] = to_json(measure(subject.loaded.spec, dataclasses.replace(settings, batch=batch)))
     return found
 
 
@@ -115,10 +121,11 @@ def _coding(subject: Subject) -> dict[str, Any]:
             reports.append(report)
             steps.next()
     first = reports[0].model
-    scores = {f"pass_at_{k}": to_json(score) for k, score in first.pass_at.items()}
-    scores["syntax_valid"] = to_json(first.syntax)
+    named = {f"pass_at_{k}": score for k, score in first.pass_at.items()} | {"syntax_valid": first.syntax}
     if first.nats_per_token is not None:
-        scores["reference_loss"] = to_json(first.nats_per_token)
+        named["reference_loss"] = first.nats_per_token
+    source = reports[0].source
+    scores = {name: to_json(dataclasses.replace(score, note=f"{source}: {score.note}")) for name, score in named.items()}
     findings = [finding for report in reports for finding in report.findings]
     return {"reports": to_json(reports), "scores": scores, "findings": to_json(findings)}
 
@@ -187,19 +194,37 @@ def _plausibility(subject: Subject) -> dict[str, Any]:
     found = compression(subject.dataset, subject.evaluation.validation_tokens)
     baselines = {**read_evaluation(subject.folder).get("baselines", {}), "compression": found.nats}
     loss = loss_scores(documents)["val_loss"].value
-    findings = [
-        loss_floor(loss, baselines),
-        None if gap is None else gap_finding(gap),
-        *run_findings(read_curve(subject.folder)),
-    ]
+    leak, ahead = _leak(subject)
+    curve = run_findings(read_curve(subject.folder))
+    findings = [ahead, loss_floor(loss, baselines), None if gap is None else gap_finding(gap), *curve]
     return {
-        "leak": leak_test(subject.loaded.model),
+        "leak": leak,
+        "leaks": ahead is not None,
+        "curve_alarms": sum(finding.severity == "alarm" for finding in curve),
         "loss": loss,
         "baselines": baselines,
         "compression": to_json(found),
         "gap": None if gap is None else to_json(gap),
         "findings": to_json([finding for finding in findings if finding is not None]),
     }
+
+
+def _leak(subject: Subject) -> tuple[str, Finding | None]:
+    """What the leak test found, and an alarm where the model did not pass."""
+    try:
+        return leak_test(subject.loaded.model), None
+    except TrialFailure as failure:
+        return str(failure), Finding(check="leak", severity="alarm", text=str(failure))
+
+
+def _content(path: str | None) -> str:
+    """A digest of what the file holds."""
+    return "" if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def _tasks(subject: Subject) -> Any:
+    """The sources of coding tasks, each with a digest of its tasks."""
+    return [[source, hashlib.sha256(repr(load_tasks(source)).encode()).hexdigest()[:16]] for source in subject.settings.tasks]
 
 
 def _latency_asks(subject: Subject) -> Any:
@@ -214,14 +239,21 @@ PARTS: Final[Mapping[str, Part]] = {
         asks=lambda subject: [subject.evaluation.validation_tokens, subject.evaluation.language], measure=_token_classes
     ),
     "collapse": Part(
-        asks=lambda subject: [to_json(subject.evaluation), to_json(subject.settings.profile), subject.job.data_seed],
+        asks=lambda subject: [
+            to_json(subject.evaluation),
+            _content(subject.evaluation.prompts_file),
+            to_json(subject.settings.profile),
+            subject.job.data_seed,
+            COLLAPSE_VERSION,
+            RANGE_VERSION,
+        ],
         measure=_collapse,
     ),
     "latency": Part(asks=_latency_asks, measure=_latency, alone=True),
-    "corpus": Part(asks=lambda subject: subject.settings.tasks, measure=_corpus),
+    "corpus": Part(asks=_tasks, measure=_corpus),
     "plausibility": Part(asks=lambda subject: subject.evaluation.validation_tokens, measure=_plausibility),
     "coding": Part(
-        asks=lambda subject: [subject.settings.tasks, to_json(subject.settings.coding), subject.job.data_seed],
+        asks=lambda subject: [_tasks(subject), to_json(subject.settings.coding), subject.job.data_seed],
         measure=_coding,
         optional=True,
     ),

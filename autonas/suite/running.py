@@ -15,13 +15,13 @@ import torch
 
 from autonas import machine
 from autonas.data.dataset import Dataset
-from autonas.errors import CorpusError, RequestError, ResourceError
+from autonas.errors import CorpusError, RequestError, ResourceError, StudyError
 from autonas.evaluation.coding.loading import load_tasks
 from autonas.evaluation.latency import lease_name, resolve_device
 from autonas.evaluation.lease import sharing
 from autonas.full_run import load_run
 from autonas.pinning import pin_threads
-from autonas.run_folder import read_evaluation, read_job, write_json
+from autonas.run_folder import read_evaluation, read_job, run_state, write_json
 from autonas.suite.parts import PARTS, Part
 from autonas.suite.subject import Subject, SuiteSettings
 from autonas.training.loop import finish_steps
@@ -60,6 +60,8 @@ def evaluate_run(
     if unknown:
         raise RequestError(f"--only {unknown[0]!r}: there is no such part; choose of {', '.join(PARTS)}")
     loaded = load_run(run, device)
+    if run_state(run) != "ended":
+        raise StudyError(f"{run}: has been trained and not yet scored; end it with --resume first")
     settings = settings or SuiteSettings()
     for source in settings.tasks:
         load_tasks(source)  # found out now, and not after what takes minutes
@@ -92,6 +94,7 @@ def evaluate_run(
             device=where,
             settings=settings,
             weights=weights,
+            again=again,
             make_way=lambda: None,
             step=functools.partial(on_part, name),
         )
@@ -103,8 +106,9 @@ def evaluate_run(
             say(f"{name}: not done here: {error}")
             missing[name] = str(error)
     values = read_evaluation(run)
-    if missing != values.get("missing", {}) and not only:
-        values = {**values, "missing": missing}
+    left = {name: why for name, why in {**values.get("missing", {}), **missing}.items() if name not in values["suite"]}
+    if left != values.get("missing", {}):
+        values = {**values, "missing": left}
         write_json(run / "evaluation.json", values)
     return values
 

@@ -43,6 +43,7 @@ class Subject:
     device: torch.device
     settings: SuiteSettings
     weights: str  # a digest of them
+    again: bool  # nothing that was measured before is to be used
     make_way: Callable[[], object]
     step: Callable[[int, int], object]  # how many steps of how many of the part are done
 

@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from autonas.errors import TrialFailure
-from autonas.training.micro_batches import fewer_windows, release_memory
+from autonas.training.micro_batches import fewer_windows, give_way
 from autonas.training.state import TrainState
 
 LOOK_EVERY_S = 0.5
@@ -20,9 +20,11 @@ LOOK_EVERY_S = 0.5
 class MemoryLimit:
     """Of one process: all that it has in memory on a processor, the largest that torch had allocated on a CUDA device."""
 
-    def __init__(self, most_bytes: int | None) -> None:
+    def __init__(self, most_bytes: int | None, device: torch.device) -> None:
         self._most = most_bytes
         self._looked_at = float("-inf")
+        if most_bytes is not None and device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)  # what was there before this training is not its own
 
     def check(self, state: TrainState) -> None:
         """See that the limit is kept; where it is not, fewer windows go through the model at once from now on.
@@ -37,15 +39,13 @@ class MemoryLimit:
         if taken <= self._most:
             return
         fewer = fewer_windows(state)
-        if fewer is None:
+        if fewer is None and state.kept is None:
             raise TrialFailure(
                 "out_of_memory",
                 f"{taken:,} bytes are taken after {state.tokens:,} tokens with one window at once, more than the memory_limit "
                 f"of {self._most:,}",
             )
-        state.micro_windows = fewer
-        state.shortages += 1
-        release_memory(state.device)
+        give_way(state, fewer)
         if state.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(state.device)
 

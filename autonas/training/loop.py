@@ -78,7 +78,7 @@ def train(
         begin_keeping(state)
     steps_per_read = STEPS_PER_READ.get(state.device.type, ACCELERATOR_STEPS_PER_READ)
     place = f"training {state.model.spec.fingerprint}"
-    limit = MemoryLimit(state.settings.memory_limit)
+    limit = MemoryLimit(state.settings.memory_limit, state.device)
     interrupted = functools.partial(_interruption, stop, deadline, clock)
     pending: list[tuple[int, Tensor]] = []
     since = clock()

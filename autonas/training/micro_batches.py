@@ -16,7 +16,8 @@ from autonas.training.state import TrainState
 
 
 def take_step(state: TrainState) -> Tensor:
-    """Take the state's step; when memory runs out, again with half the windows at once, and so on down to one.
+    """Take the state's step; when memory runs out, again with half the windows at once, and so on down to one; then without
+    the copies that a rollback would go back to.
 
     The gradients are the same but for rounding and for the masks of dropout. A step that fails has changed neither weights
     nor moments, so the one that is taken instead begins where it began. `state.micro_windows` and `state.shortages` say what
@@ -31,12 +32,21 @@ def take_step(state: TrainState) -> Tensor:
             return state.step(state)
         except (MemoryError, RuntimeError) as error:
             fewer = fewer_windows(state)
-            if fewer is None or not is_out_of_memory(error):
+            if not is_out_of_memory(error) or (fewer is None and state.kept is None):
                 raise
         # Only here: the error held on to what the step had allocated.
+        give_way(state, fewer)
+
+
+def give_way(state: TrainState, fewer: int | None) -> None:
+    """Take less memory from now on: `fewer` windows at once, or where one is left no copies to go back to."""
+    if fewer is None:
+        state.kept = None
+        state.no_rollback = "there is no memory for a copy of the weights and moments"
+    else:
         state.micro_windows = fewer
-        state.shortages += 1
-        release_memory(state.device)
+    state.shortages += 1
+    release_memory(state.device)
 
 
 def fewer_windows(state: TrainState) -> int | None:

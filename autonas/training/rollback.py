@@ -84,7 +84,9 @@ def recover(
     good = kept.put_back(state.optimizer)
     state.tokens = good.tokens
     state.guard.restore(good.notes["guard"])
+    spikes = state.watch.spikes
     state.watch.restore(good.notes["watch"])
+    state.watch.spikes = spikes  # what led here is not to be forgotten
     state.probes = [probe for probe in state.probes if probe[0] <= good.tokens]
     state.schedule = state.schedule.lower(RATE_FACTOR)
     state.rollbacks.append(

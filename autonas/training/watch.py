@@ -124,7 +124,8 @@ class Watch:
         floor = f"the {self._floor:.4f} that label smoothing leaves to a model that knows every target"
         if mean < self._floor * (1.0 - BELOW):
             return "smoothing_floor", f"{says}, below {floor}: that is impossible, the loss is not what it is said to be"
-        if mean < self._floor * COPYING:
+        # Over text that comes again the loss may fall so far by learning it by heart; the gap to validation tells that.
+        if mean < self._floor * COPYING and tokens <= (self._first or 0) + self._epoch_tokens:
             return "smoothing_floor", f"{says}, within {COPYING - 1:.0%} of {floor}: as good as copying its targets"
         return None
 
@@ -150,6 +151,15 @@ class Watch:
             "bins": list(self._bins),
             "partial": [self._partial, self._partial_steps],
         }
+
+    @property
+    def spikes(self) -> dict[str, Any]:
+        """Gradient norms out of bounds so far."""
+        return dict(self._spikes)
+
+    @spikes.setter
+    def spikes(self, found: Mapping[str, Any]) -> None:
+        self._spikes = dict(found)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._first = state["first"]

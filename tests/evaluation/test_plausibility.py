@@ -24,6 +24,7 @@ from autonas.model.transformer import Transformer
 from autonas.trial import DocumentLosses, EvaluationSettings, Outcome, Score
 
 SETTINGS = EvaluationSettings(validation_tokens=8000)
+MANY = EvaluationSettings(validation_tokens=60_000)  # of documents enough for an error
 
 
 def test_every_check_has_a_title_and_says_what_it_catches() -> None:
@@ -61,7 +62,7 @@ def test_a_loss_is_held_against_its_baselines(loss: float, baselines: dict[str, 
 
 
 def a_gap(excess: float, error: float) -> Gap:
-    return Gap(validation=4.0, training=4.0 - excess, control=0.0, excess=excess, error=error, tokens=8192)
+    return Gap(validation=4.0, training=4.0 - excess, control=0.0, excess=excess, error=error, tokens=8192, freedom=10_000)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +114,13 @@ def test_probed_windows_were_shown_and_the_control_knows_none_of_them(dataset: D
 
 
 def test_the_gap_of_a_model_that_has_learnt_nothing_is_that_of_the_texts(model: Transformer, dataset: Dataset) -> None:
-    documents = evaluate_loss(model, dataset, SETTINGS)
-    gap = measure_gap(model, dataset, SETTINGS, documents, tokens=96 * 600, data_seed=0)
+    documents = evaluate_loss(model, dataset, MANY)
+    gap = measure_gap(model, dataset, MANY, documents, tokens=96 * 600, data_seed=0)
     assert gap is not None and 4000 < gap.tokens <= 8192
     assert gap.validation == pytest.approx(loss_scores(documents)["val_loss"].value)
     assert gap.training == pytest.approx(gap.validation, abs=0.1), "about the logarithm of the vocabulary, both"
     assert gap.excess == pytest.approx(gap.validation - gap.training - gap.control)
-    assert measure_gap(model, dataset, SETTINGS, documents, tokens=96 * 3, data_seed=0) is None
+    assert measure_gap(model, dataset, MANY, documents, tokens=96 * 3, data_seed=0) is None
 
 
 def test_a_metric_that_stands_still_is_told_only_where_training_moves() -> None:
@@ -237,3 +238,8 @@ def test_collapse_between_rungs(name: str, severity: str) -> None:
     assert (found.check, found.severity) == ("collapse_while_falling", severity)
     assert rung_findings((rung(4.0, (0.05, 0.1, 0.2)), rung(3.0, (0.15, 0.3, 0.5)))) == (), "intervals meet"
     assert rung_findings((rung(4.0, (0.25, 0.4, 0.5)), rung(3.0, (0.05, 0.1, 0.2)))) == (), "it gets better"
+
+
+def test_a_gap_whose_error_is_itself_a_guess_needs_to_be_wider() -> None:
+    close = dataclasses.replace(a_gap(-0.5, 0.1), freedom=1000)
+    assert gap_finding(close) is not None and gap_finding(dataclasses.replace(close, freedom=7)) is None

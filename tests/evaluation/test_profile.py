@@ -83,8 +83,10 @@ def test_a_model_that_loops_differs_from_one_that_does_not(rows: tuple[ProfileRo
     told = {(c.title, c.name): c.difference for c in found}
     warm = told["bare, T 0.70", "collapse_rate"]
     assert warm.low > 0.5 and warm.p_value <= 2 / 2**PROFILE.prompts and warm.only_second == 0
+    assert not any(", entropy" in title for title, _ in told), "no temperature of a model that knows one word has it"
     # At equal entropy the temperatures are the models' own, and the conditions are still the same.
-    assert sum("(entropy" in title for title, name in told if name == "collapse_rate") == 3
+    other = compare_profiles(collapse_profile(untrained(dataset, 2), dataset, SETTINGS, 3, PROFILE), rows)
+    assert sum(", entropy" in each.title for each in other if each.name == "collapse_rate") == 3
 
 
 def test_profiles_of_other_prompts_are_not_compared(rows: tuple[ProfileRow, ...], dataset: Dataset) -> None:

@@ -94,7 +94,7 @@ def test_a_window_that_does_not_fit_alone_fails_and_changes_nothing(make_state: 
     with pytest.raises(TrialFailure, match="can't allocate memory") as caught:
         list(train(state, until_tokens=STEP_TOKENS))
     assert caught.value.kind == "out_of_memory"
-    assert state.step.tried == [4, 2, 1]
+    assert state.step.tried == [4, 2, 1, 1], "the last time without copies to go back to"
     assert state.tokens == 0
     for (name, weight), (_, same) in zip(state.model.named_parameters(), untouched.model.named_parameters(), strict=True):
         assert torch.equal(weight, same), name

@@ -97,7 +97,7 @@ def contamination_findings(tasks: Sequence[CodingTask], found: Sequence[Contamin
     if common:
         names = list(dict.fromkeys(each.task for each in common))
         text = f"the training texts have the commonplace bodies of {len(names)} tasks ({', '.join(names[:5])})"
-        findings.append(Finding(check="benchmark_in_corpus", severity="note", text=text))
+        findings.append(Finding(check="commonplace_tasks", severity="note", text=text))
     return tuple(findings)
 
 

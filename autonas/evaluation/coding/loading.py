@@ -41,6 +41,8 @@ def load_tasks(source: str) -> tuple[CodingTask, ...]:
         rows, name = _file_rows(path), path.name
     elif source.endswith(_ENDINGS):
         raise CorpusError(f'{source}: no such task file; check the path, or name "{BUILTIN}"')
+    elif "/" not in source:
+        raise CorpusError(f'{source}: no such task file; name "{BUILTIN}", a file, or a data set of the hub as owner/name')
     else:
         wanted = HubTasks.of(source)
         rows, name = hub_rows(wanted), wanted.dataset.rpartition("/")[2]

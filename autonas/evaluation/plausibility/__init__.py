@@ -48,6 +48,7 @@ _ALL: Final = (
     ("held_out_in_training", "Validation text in training", "validation documents that stand in training, nearly or exactly"),
     ("corpus_repetition", "Repetition in the corpus", "a corpus much of which is the same text over and over"),
     ("corpus_balance", "One source outweighs the others", "a corpus most of which comes from one project or source"),
+    ("commonplace_tasks", "Commonplace tasks", "coding tasks so short that their bodies stand in any text"),
     ("benchmark_in_corpus", "Benchmark tasks in training", "coding tasks that stand in the training text"),
     ("coding_references", "A benchmark that cannot be passed", "coding tasks whose own reference solution fails"),
     ("coding_baselines", "Coding tasks beside baselines", "coding tasks that a copier passes, or no baseline beside them"),

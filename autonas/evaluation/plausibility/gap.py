@@ -29,6 +29,7 @@ from autonas.trial import DocumentLosses, EvaluationSettings
 
 # Of training text: 32 windows of 256. A tenth of the time that 96 K validation tokens take, 1.6 % of a trial of 150 K tokens.
 PROBED_TOKENS: Final = 8_192
+FEWEST: Final = 8  # clusters on either side, with fewer of which an error is itself a guess
 _CLUSTERS: Final = 24  # neighbouring windows are of one document or project, and no independent ones
 _CONTROL_TOKENS: Final = 1_000_000  # that the bigram model is fitted on, at most
 Floats = NDArray[np.float64]
@@ -47,7 +48,7 @@ def measure_gap(
 ) -> Gap | None:
     """The gap of a model that was shown the first `tokens` of its training windows and has `documents` as validation losses.
 
-    None where so little was shown that nothing is left to fit the bigram model on.
+    None with fewer than eight validation documents or windows to score: their error is not known then.
 
     Raises:
         CorpusError: the data set is damaged.
@@ -56,7 +57,7 @@ def measure_gap(
     windows = training_windows(dataset, context, data_seed, unique_tokens)
     shown = -(-tokens // context)
     probed, others = shown_windows(windows, shown)
-    if len(probed) < 2 or len(others) < 2:
+    if min(len(probed), len(documents.nats)) < FEWEST or len(others) < 2:
         return None
     made = _scored(_taken(windows, probed))
     with eval_mode(model):
@@ -82,6 +83,7 @@ def gap_between(documents: DocumentLosses, trained: DocumentLosses, control: Flo
         excess=above - below,
         error=math.hypot(above_error, below_error),
         tokens=sum(trained.tokens),
+        freedom=min(len(documents.nats), len(trained.nats)) - 1,
     )
 
 
@@ -90,7 +92,7 @@ def shown_windows(windows: Windows, shown: int) -> tuple[NDArray[np.int64], NDAr
     count = min(shown, windows.num_windows)
     starts = np.unique(windows.starts(shown - count, count))  # in the order of the text; across two epochs some come twice
     each = windows.tokens_per_window
-    probed = _spread(starts, min(PROBED_TOKENS // each, len(starts) // 4))
+    probed = _spread(starts, min(max(PROBED_TOKENS // each, FEWEST), len(starts) // 4))
     return probed, _spread(np.setdiff1d(starts, probed), _CONTROL_TOKENS // each)
 
 

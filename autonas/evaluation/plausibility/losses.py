@@ -33,6 +33,7 @@ class Gap:
     excess: float  # (validation − training) − control
     error: float  # standard error of the excess
     tokens: int  # of training text that were scored
+    freedom: int  # of the error: one less than the documents, or the clusters of windows, whichever are fewer
 
     @property
     def text(self) -> str:
@@ -64,7 +65,7 @@ def loss_floor(val_loss: float, baselines: Mapping[str, float]) -> Finding | Non
 
 def gap_finding(gap: Gap) -> Finding | None:
     """An alarm where validation loss is below training loss and neither texts nor chance explain it; a note for a wide gap."""
-    reach = _ERRORS * gap.error
+    reach = _reach(gap.freedom) * gap.error
     values = (
         f"validation loss {gap.validation:.3f} and training loss {gap.training:.3f} nats, both without dropout and unsmoothed, "
         f"differ by {gap.validation - gap.training:+.3f}; by {gap.control:+.3f} the texts explain it, and {gap.excess:+.3f} "
@@ -77,6 +78,12 @@ def gap_finding(gap: Gap) -> Finding | None:
         text = f"{values}. It has learnt its training text by heart, or validation text is of another kind"
         return Finding(check="gap", severity="note", text=text)
     return None
+
+
+def _reach(freedom: int) -> float:
+    """The point of Student's t that is passed as seldom as `_ERRORS` by a normal (Abramowitz & Stegun 26.7.5)."""
+    z = _ERRORS
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def unmoved(name: str, values: Sequence[float], training_losses: Sequence[float]) -> Finding | None:

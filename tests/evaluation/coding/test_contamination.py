@@ -121,7 +121,10 @@ def test_escapes_in_the_strings_of_a_program_stay_what_they_are() -> None:
 def test_an_alarm_for_what_is_given_away_and_a_note_of_what_anybody_writes() -> None:
     found = found_in("def plus(left, right):\n    return left + right\n", task("gcd").program)
     alarm, note = contamination_findings(TASKS, found)
-    assert (alarm.severity, note.severity) == ("alarm", "note") and alarm.check == note.check == "benchmark_in_corpus"
+    assert (alarm.severity, note.severity) == ("alarm", "note") and (alarm.check, note.check) == (
+        "benchmark_in_corpus",
+        "commonplace_tasks",
+    )
     assert "1 of 20 tasks" in alarm.text and "gcd" in alarm.text and "text 1" in alarm.text
     assert "1 tasks (add)" in note.text
     assert contamination_findings(TASKS, ()) == ()
