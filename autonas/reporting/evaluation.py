@@ -59,7 +59,6 @@ def title_of(finding: Finding) -> str:
 # What a study's report says of a full run, in this order; the others stand in the run's own page.
 SUMMARY: Final = {
     "val_loss": "Validation loss",
-    "calibrated_loss": "calibrated",
     "bits_per_byte": "Bits per byte",
     "degeneration": "Degeneration",
     "collapse_rate": "Collapse",
@@ -147,7 +146,8 @@ def _calibration(result: Values) -> Iterator[Table]:
         name="calibration",
         title="Calibration",
         about=(
-            f"the temperature that suits one half of the validation documents ({first:.3f}, {second:.3f}), on the other half. "
+            f"the temperature that suits one half of {result['raw']['n']} validation documents ({first:.3f}, {second:.3f}), on "
+            f"the other half; {result['raw']['note'].rpartition('; ')[2]}. "
             f"The model is {sure} sure than it is right: its entropy is {result['entropy']:.3f} nats, "
             f"{abs(result['excess_entropy']):.3f} {'above' if sure == 'less' else 'below'} its loss"
         ),
