@@ -246,7 +246,7 @@ def evaluate(
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
     """
     from autonas.reporting.run_page import write_page
-    from autonas.suite.comparison import compare_runs, evaluated_parts
+    from autonas.suite.comparison import compare_runs, evaluated_parts, renew_comparisons
     from autonas.suite.running import evaluate_run  # torch comes with it
     from autonas.suite.subject import SuiteSettings
 
@@ -268,9 +268,12 @@ def evaluate(
         say=say,
     )
     write_page(values, folder)
+    before = values.get("comparisons", {})
+    comparisons = renew_comparisons(folder, before, say)
     if against is not None:
-        compared = compare_runs(folder, Path(against))
-        values = {**values, "comparisons": {**values.get("comparisons", {}), str(against): compared}}
+        comparisons[str(against)] = compare_runs(folder, Path(against))
+    if comparisons != before:
+        values = {**values, "comparisons": comparisons}
         write_json(folder / "evaluation.json", values)
         write_page(values, folder)
     return values

@@ -61,14 +61,15 @@ def inference_bytes(spec: ArchSpec, bytes_per_value: int = 2, context: int | Non
     return count_params(spec) * bytes_per_value + kv_bytes(spec, tokens, bytes_per_value)
 
 
-def training_bytes(spec: ArchSpec, batch_tokens: int, bytes_per_value: int = 4) -> int:
+def training_bytes(spec: ArchSpec, batch_tokens: int, bytes_per_value: int = 4, copies: int = 0) -> int:
     """Bytes at the peak of a training step on `batch_tokens` tokens, in windows of the context length: an estimate.
 
     Weights, gradients and AdamW's two moments in float32 are exact. Activations, in numbers of `bytes_per_value`, are those
     kept for the backward pass and three times the logits (themselves, their log-softmax, their gradient). The measured peak
-    of a plain float32 step on a CPU is 0.8 to 1.0 of the whole: gradients are made while activations are freed.
+    of a plain float32 step on a CPU is 0.8 to 1.0 of the whole: gradients are made while activations are freed. Of weights and
+    moments there are `copies` more, to go back to.
     """
-    state = 4 * 4 * count_params(spec)
+    state = 4 * (4 + 3 * copies) * count_params(spec)
     activations = batch_tokens * (saved_values_per_token(spec) + 3 * spec.vocab_size)
     return state + bytes_per_value * activations
 

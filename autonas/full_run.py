@@ -156,10 +156,16 @@ def _train_and_score(
             **({"early stopping": stopped} if stopped else {}),
             **decoding,
             **found.checks,
-            "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time",
+            "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time; {_looks(training.total)}",
         },
         findings=(*state.findings(), *ended, *found.findings, *run_findings(training.log.points)),
     )
+
+
+def _looks(tokens: int) -> str:
+    """How often a run of `tokens` is asked to write something on the way, and what that is too few for."""
+    count = num_generation_probes(tokens)
+    return f"it wrote something {count} times" if count >= 2 else "too short to see a trend in what it writes"
 
 
 class _Training:
@@ -246,6 +252,7 @@ class _Training:
             return stop()
 
         for progress in train(self.state, until_tokens=until, stop=interrupted, deadline=deadline, clock=self._turn.clock):
+            went_back = len(self.state.rollbacks) > num_rollbacks
             for back in self.state.rollbacks[num_rollbacks:]:
                 self.log.go_back(back.to_tokens, back.text)
                 before, num_rollbacks = back.to_tokens, num_rollbacks + 1
@@ -260,7 +267,8 @@ class _Training:
                 if not cooling and self.is_stale:
                     break
             before = progress.tokens
-            if time.monotonic() - self._saved_at >= max(self.job.checkpoint_every_s, self._save_s / SAVES_SHARE):
+            # At once after a rollback: an older checkpoint would go on to the same divergence, and tell of it twice.
+            if went_back or time.monotonic() - self._saved_at >= max(self.job.checkpoint_every_s, self._save_s / SAVES_SHARE):
                 self._save()
         settle(self.state)  # what is at an end is a good state: its file need not be three times as large
         self._save()

@@ -89,6 +89,11 @@ class TrainingSettings:
         assert self.rollbacks >= 0 and self.min_delta >= 0.0, self
         assert self.patience is None or self.patience >= 1, self
 
+    @property
+    def num_copies(self) -> int:
+        """Of weights and moments, that a training holds to go back to: the last good state and the most recent one."""
+        return 2 if self.rollbacks else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:

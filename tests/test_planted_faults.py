@@ -187,16 +187,14 @@ def test_a_smoothed_loss_at_its_floor_is_a_copy_of_the_targets(dataset: Dataset)
         claimed.see(step * 8192, 1.2539, 1.0)
     assert [finding.check for finding in claimed.findings() if "copying" in finding.text] == ["smoothing_floor"]
     spec = dataclasses.replace(SPEC, label_smoothing=0.1, context_length=128, layers=1)
-    few = training_windows(dataset, 128, 0, unique_tokens=4096)  # passed over many times, as the prior system's were
-    states = [
-        begun(model, few, learning_rate=8e-3, batch_tokens=2048)
-        for model in (with_attention(build_model(spec, 0), one_ahead), build_model(spec, 0))
-    ]
-    for state, steps in zip(states, (350, 100), strict=True):
+    windows = training_windows(dataset, 128, 0)
+    copying = begun(with_attention(build_model(spec, 0), one_ahead), windows, learning_rate=8e-3, batch_tokens=2048)
+    honest = begun(build_model(spec, 0), windows, batch_tokens=2048)
+    for state, steps in ((copying, 350), (honest, 100)):  # in the first epoch
         for _ in train(state, until_tokens=steps * 2048):
             pass
-    assert "as good as copying" in alarms(states[0].findings())["smoothing_floor"]
-    assert states[1].findings() == ()
+    assert "as good as copying" in alarms(copying.findings())["smoothing_floor"]
+    assert honest.findings() == ()
 
 
 def run_job_of(dataset: Dataset, folder: Path, steps: int) -> Job:

@@ -22,7 +22,7 @@ from autonas.evaluation.sandbox import Sandbox
 from autonas.reporting.evaluation import evaluation_tables, findings_of, text_lines
 from autonas.reporting.run_page import render_page
 from autonas.run_folder import read_evaluation, run_budget
-from autonas.suite.comparison import compare_runs
+from autonas.suite.comparison import compare_runs, renew_comparisons
 from autonas.suite.parts import PARTS
 from autonas.suite.running import evaluate_run
 from autonas.suite.subject import SuiteSettings
@@ -216,3 +216,37 @@ def test_a_machine_without_walls_leaves_coding_out_and_says_so(run: Path, monkey
         evaluate_run(run, settings=QUICK, only=["coding"])
     monkeypatch.undo()
     assert evaluate_run(run, settings=QUICK)["missing"] == {}
+
+
+def test_a_source_of_tasks_that_was_asked_before_is_not_asked_again(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "one.jsonl"
+    task = {
+        "task_id": "HumanEval/0",
+        "prompt": "def add(a, b):\n",
+        "canonical_solution": "    return a + b\n",
+        "entry_point": "add",
+        "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n",
+    }
+    file.write_text(json.dumps(task) + "\n")
+    before = read_evaluation(run)["suite"]["coding"]["result"]["reports"]
+    both = dataclasses.replace(QUICK, tasks=("builtin", str(file)))
+    reports = evaluate_run(run, settings=both, only=["coding"])["suite"]["coding"]["result"]["reports"]
+    assert [report["num_tasks"] for report in reports] == [20, 1]
+    assert reports[0] == before[0], "with the seconds that it took then"
+    turned = dataclasses.replace(QUICK, tasks=(str(file), "builtin"))
+    assert evaluate_run(run, settings=turned, only=["coding"])["suite"]["coding"]["result"]["reports"] == reports[::-1]
+    anew = evaluate_run(run, settings=both, only=["coding"], again=True)["suite"]["coding"]["result"]["reports"]
+    assert anew != reports and [report["model"] for report in anew] == [report["model"] for report in reports]
+
+
+def test_a_comparison_follows_when_either_is_evaluated_again(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    other = trained(dataset, tmp_path / "other", seed=9)
+    evaluate_run(other, settings=QUICK, only=["loss", "collapse"])
+    made, said = {str(other): compare_runs(run, other)}, list[str]()
+    assert renew_comparisons(run, made, said.append) == made and not said
+    shutil.copy(run / "model.safetensors", other / "model.safetensors")
+    evaluate_run(other, settings=QUICK, only=["loss", "collapse"])
+    renewed = renew_comparisons(run, made, said.append)
+    assert renewed[str(other)]["val_loss"]["value"] == 0.0 != made[str(other)]["val_loss"]["value"]
+    shutil.rmtree(other)
+    assert renew_comparisons(run, renewed, said.append) == {} and str(other) in said[0]

@@ -45,7 +45,7 @@ _COUNTED: dict[tuple[str, int, Shown, EvaluationSettings], tuple[BigramCounts, d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """`val_loss` and `bits_per_byte`, losses of baselines on the same tokens, and what plausibility checks found."""
+    """`val_loss`, `bits_per_byte` and `gap`, losses of baselines on the same tokens, and what plausibility checks found."""
 
     scores: dict[str, Score]
     documents: DocumentLosses
@@ -68,7 +68,6 @@ def held_out(
         CorpusError: there is no validation document, or the data set is damaged.
     """
     documents, nats, scored = score_tokens(model, dataset, settings, make_way=make_way)
-    scores = loss_scores(documents)
     counts, known = _counted(dataset, model.spec.context_length, shown, settings, make_way)
     make_way()
     gap = measure_gap(
@@ -81,14 +80,16 @@ def held_out(
         unique_tokens=shown.unique_tokens,
         make_way=make_way,
     )
-    compressed, copies, classes = _of_data(str(dataset.folder), dataset.fingerprint, settings)
+    compressed, copies, classes = _of_data(
+        str(dataset.folder), dataset.fingerprint, settings.validation_tokens, settings.language
+    )
     make_way()
     by_class = losses_by_class(nats, scored, classes, counts)
     content = by_class.group("content")
+    scores = {**loss_scores(documents), **({} if gap is None else {"gap": gap.score})}
     findings = (
         loss_floor(scores["val_loss"].value, {**known, "compression": compressed}),
-        # A model that knows no more than frequencies cannot have the gap of a bigram model, which is taken off.
-        gap_finding(gap) if gap is not None and scores["val_loss"].value < known["unigram"] else None,
+        None if gap is None else gap_finding(gap),
         class_finding(by_class),
         copies,
     )
@@ -129,8 +130,10 @@ def _counted(
 
 
 @functools.lru_cache(maxsize=2)
-def _of_data(folder: str, fingerprint: str, settings: EvaluationSettings) -> tuple[float, Finding | None, TokenClasses]:
+def _of_data(
+    folder: str, fingerprint: str, validation_tokens: int, language: str
+) -> tuple[float, Finding | None, TokenClasses]:
     """Nats a token by a compressor, copies of validation text in training, and the class of every token."""
     dataset = Dataset.open(folder, fingerprint)
-    compressed = compression(dataset, settings.validation_tokens).nats
-    return compressed, overlap_finding(find_overlap(dataset)), token_classes(dataset.tokenizer, settings.language)
+    compressed = compression(dataset, validation_tokens).nats
+    return compressed, overlap_finding(find_overlap(dataset)), token_classes(dataset.tokenizer, language)

@@ -22,7 +22,7 @@ from autonas.evaluation.scored import ScoredTokens, scored_tokens
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import DocumentLosses, EvaluationSettings, Score
 
-_MAX_CLUSTERS: Final = 512
+MAX_CLUSTERS: Final = 512
 
 
 def evaluate_loss(
@@ -63,7 +63,7 @@ def merge_documents(
     nats: NDArray[np.float64],
     tokens: NDArray[np.int64],
     num_bytes: NDArray[np.int64],
-    clusters: int = _MAX_CLUSTERS,
+    clusters: int = MAX_CLUSTERS,
     how: str = "",
 ) -> DocumentLosses:
     """One record of at most `clusters` clusters of neighbouring documents: small enough to keep for every trial."""

@@ -9,6 +9,7 @@ from autonas.arch import ArchSpec
 from autonas.data.estimate import CorpusSize
 from autonas.recipe import Recipe
 from autonas.run_folder import probing, step_tokens
+from autonas.trial import TrainingSettings
 
 _CHECKPOINT_BYTES = 12  # of each parameter: weights and two moments in float32
 _WEIGHTS_BYTES = 4
@@ -44,11 +45,12 @@ def run_plan(
         "starting_seconds": starting_seconds,
         "training_seconds": training,
         "scoring_seconds": scoring,
-        "disk_bytes": run_disk_bytes(spec),
-        "training_bytes": cost.training_bytes(spec, each),
+        "disk_bytes": run_disk_bytes(spec, recipe.training),
+        "training_bytes": cost.training_bytes(spec, each, copies=recipe.training.num_copies),
     }
 
 
-def run_disk_bytes(spec: ArchSpec) -> int:
-    """Of a run's folder at its fullest: a checkpoint beside the one that it replaces, and the weights."""
-    return cost.count_params(spec) * (2 * _CHECKPOINT_BYTES + _WEIGHTS_BYTES)
+def run_disk_bytes(spec: ArchSpec, training: TrainingSettings) -> int:
+    """Of a run's folder at its fullest: a checkpoint, with its copies, beside the one that it replaces, and the weights."""
+    each = _CHECKPOINT_BYTES * (1 + training.num_copies)
+    return cost.count_params(spec) * (2 * each + _WEIGHTS_BYTES)

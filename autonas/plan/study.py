@@ -119,7 +119,10 @@ def _about_space(recipe: Recipe, specs: Sequence[ArchSpec]) -> dict[str, Any]:
         "params": {"min": params[0], "median": params[len(params) // 2], "max": params[-1]},
         "params_extremes": None if extremes is None else [cost.count_params(spec) for spec in extremes],
         "memory_bytes": {"min": memory[0], "max": memory[-1]},
-        "training_bytes": max(cost.training_bytes(s, s.batch_tokens or recipe.training.batch_tokens) for s in specs),
+        "training_bytes": max(
+            cost.training_bytes(s, s.batch_tokens or recipe.training.batch_tokens, copies=recipe.training.num_copies)
+            for s in specs
+        ),
     }
 
 
@@ -204,5 +207,5 @@ def _disk(recipe: Recipe, specs: Sequence[ArchSpec], corpus: CorpusSize) -> dict
     return {
         "corpus": corpus.disk_bytes,
         "checkpoints": round(recipe.search.trials * params * _CHECKPOINT_BYTES),
-        "full_run": 0 if recipe.promote is None else run_disk_bytes(specs[-1]),
+        "full_run": 0 if recipe.promote is None else run_disk_bytes(specs[-1], recipe.training),
     }

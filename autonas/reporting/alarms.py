@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 
 from autonas.evaluation.plausibility import CHECKS, TITLES
@@ -13,8 +12,6 @@ from autonas.reporting.history import beats
 from autonas.reporting.report import Alarm, FinalTrial, SeedNoise, Standing
 from autonas.trial import Finding, Outcome
 
-# Nats between training and validation loss, either way, that want an explanation.
-WIDE_GAP = 0.5
 # By how much the reference of latencies may run quicker than its known time before its scale is in doubt.
 SCALE_SHARE = 0.1
 _LEAST_TRIALS = 3  # that make a metric which never moves remarkable
@@ -36,7 +33,6 @@ def alarms(
         *_worse_than_chance(trials),
         *_constant(trials, objectives),
         *_checks(trials),
-        *_gaps(trials),
         *_slower(trials),
         *_noisy(trials, objectives),
         *_scaled_wrongly(trials, objectives),
@@ -47,15 +43,6 @@ def alarms(
         text = "These trials reached the last rung without a score for every objective and cannot be placed on the front."
         found.append(Alarm(severity="alarm", title="Scores are missing", text=text, trials=tuple(unplaced)))
     return tuple(sorted(found, key=lambda alarm: alarm.severity != "alarm"))
-
-
-def training_gap(trial: FinalTrial) -> float | None:
-    """Validation loss minus training loss at the end of the curve (median of its last tenth), in nats; None without a curve."""
-    curve = trial.outcome.curve
-    if not curve or "val_loss" not in trial.outcome.scores:
-        return None
-    tail = [loss for _, loss in curve[-max(1, len(curve) // 10) :]]
-    return trial.outcome.scores["val_loss"].value - statistics.median(tail)
 
 
 def _found(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
@@ -118,29 +105,6 @@ def _checks(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
     if missing:
         text = "No leak test is on record for these models, so their losses are not known to be honest."
         yield Alarm(severity="alarm", title="Leak test missing", text=text, trials=tuple(missing))
-
-
-def _gaps(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
-    """By the curves, where training loss was not measured as validation loss is (plausibility/gap.py)."""
-    gaps = {
-        trial.number: gap
-        for trial in trials
-        if (gap := training_gap(trial)) is not None
-        and trial.spec.label_smoothing == 0.0
-        and "gap" not in trial.outcome.checks
-        and not any(finding.check == "gap" for finding in trial.outcome.findings)
-    }
-    over = tuple(number for number, gap in gaps.items() if gap > WIDE_GAP)
-    under = tuple(number for number, gap in gaps.items() if gap < -WIDE_GAP)
-    if over:
-        text = (
-            f"Validation loss exceeds training loss by more than {WIDE_GAP:g} nats: the model has learnt its training text by "
-            f"heart, or the validation projects differ from the training ones."
-        )
-        yield Alarm(severity="note", title="Wide gap to training loss", text=text, trials=over)
-    if under:
-        text = f"Validation loss lies more than {WIDE_GAP:g} nats below training loss: expected only with strong dropout."
-        yield Alarm(severity="note", title="Validation below training loss", text=text, trials=under)
 
 
 def _slower(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:

@@ -22,13 +22,15 @@ _WIDTH, _HEIGHT = 520, 240
 
 
 def write_page(values: Values, run: Path) -> Path:
-    """Write `run`/evaluation.html, whole or not at all; returns where.
+    """Write `run`/evaluation.html, whole or not at all; returns where. What it says already is not written again.
 
     Raises:
         ResourceError: no space or no permission there.
     """
     target = run / "evaluation.html"
-    write_file(target, render_page(values, run.name).encode("utf-8"))
+    page = render_page(values, run.name).encode("utf-8")
+    if not target.is_file() or target.read_bytes() != page:
+        write_file(target, page)
     return target
 
 

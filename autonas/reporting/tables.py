@@ -8,12 +8,12 @@ from typing import Any
 
 from autonas.arch import ArchSpec
 from autonas.objective import OBJECTIVES
-from autonas.reporting.alarms import training_gap
 from autonas.reporting.charts import kind_of
 from autonas.reporting.generations import printable
 from autonas.reporting.history import beats
 from autonas.reporting.quantities import (
     common_error,
+    half_width,
     interval_text,
     probability_text,
     score_text,
@@ -56,6 +56,8 @@ class FrontRow:
     difference_sort: float
     seeds: int
     gap: str
+    gap_error: str  # half of its interval
+    gap_note: str
     beats: str
 
 
@@ -145,7 +147,7 @@ def message(trial: TrialRecord) -> str:
 
 def _front_row(standing: Standing, cells: tuple[ScoreCell, ...]) -> FrontRow:
     trial, difference = standing.trial, standing.difference
-    gap = training_gap(trial)
+    gap = trial.scores.get("gap")
     beaten = [name for name in trial.outcome.baselines if beats(trial.outcome, name)]
     is_best = difference is not None and difference.error == 0.0
     return FrontRow(
@@ -160,7 +162,9 @@ def _front_row(standing: Standing, cells: tuple[ScoreCell, ...]) -> FrontRow:
         difference_error="" if difference is None or is_best else f"± {difference.error:.3f}",
         difference_sort=0.0 if difference is None else difference.value,
         seeds=trial.seeds,
-        gap="–" if gap is None else f"{gap:+.2f}".replace("-", "−"),
+        gap="–" if gap is None else f"{gap.value:+.2f}".replace("-", "−"),
+        gap_error="" if gap is None else f"± {half_width(gap):.2f}",
+        gap_note="" if gap is None else gap.note,
         beats=", ".join(beaten) if beaten else "none" if trial.outcome.baselines else "–",
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from autonas.errors import CorpusError, StudyError
 from autonas.evaluation.intervals import t_quantile
@@ -11,6 +12,8 @@ from autonas.evaluation.loss import paired_difference
 from autonas.evaluation.profile import ProfileRow, compare_profiles
 from autonas.run_folder import read_evaluation
 from autonas.trial import DocumentLosses, Score, from_json, to_json
+
+_COMPARED: Final = ("loss", "collapse")
 
 
 def evaluated_parts(run: Path) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def evaluated_parts(run: Path) -> dict[str, Any]:
         StudyError: they do not.
     """
     suite = read_evaluation(run).get("suite", {})
-    missing = [name for name in ("loss", "collapse") if name not in suite]
+    missing = [name for name in _COMPARED if name not in suite]
     if missing:
         raise StudyError(f"{run}: its {missing[0]} has not been evaluated; run `autonas evaluate {run}` first")
     return dict(suite)
@@ -48,4 +51,26 @@ def compare_runs(run: Path, other: Path) -> dict[str, Any]:
         n=len(documents[0].nats),
         note="paired by document; the seeds of the trainings are not in it",
     )
-    return {"with": str(other), "val_loss": to_json(loss), "collapse": to_json(compare_profiles(rows[0], rows[1]))}
+    return {
+        "with": str(other),
+        "asked": [_asked(suite) for suite in suites],
+        "val_loss": to_json(loss),
+        "collapse": to_json(compare_profiles(rows[0], rows[1])),
+    }
+
+
+def renew_comparisons(run: Path, comparisons: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """The `comparisons` of `run`, made anew where either side has been evaluated again since; without those that cannot be."""
+    renewed = {}
+    for other, found in comparisons.items():
+        try:
+            asked = [_asked(evaluated_parts(folder)) for folder in (run, Path(other))]
+            renewed[other] = found if found.get("asked") == asked else compare_runs(run, Path(other))
+        except (StudyError, CorpusError) as error:
+            say(f"the comparison with {other} is dropped: {error}")
+    return renewed
+
+
+def _asked(suite: Mapping[str, Any]) -> list[str]:
+    """What tells the results that are compared from those of another evaluation."""
+    return [suite[name]["asked"] for name in _COMPARED]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from autonas.evaluation.calibration import calibrate
 from autonas.evaluation.class_loss import class_finding, class_losses
 from autonas.evaluation.coding.contamination import contaminated, contamination_findings, training_texts
 from autonas.evaluation.coding.loading import load_tasks
+from autonas.evaluation.coding.records import CodingReport
 from autonas.evaluation.coding.score import score_coding
 from autonas.evaluation.compression import compression
 from autonas.evaluation.degeneration import RANGE_VERSION
@@ -34,7 +36,7 @@ from autonas.evaluation.profile import collapse_profile
 from autonas.evaluation.sandbox import Sandbox
 from autonas.run_folder import read_curve, read_evaluation
 from autonas.suite.subject import Subject
-from autonas.trial import Finding, LatencySettings, to_json
+from autonas.trial import Finding, LatencySettings, from_json, to_json
 
 _AUTHORS: Final = 5  # of answers to coding tasks: the references, the model and three baselines
 
@@ -101,12 +103,19 @@ def _token_classes(subject: Subject) -> dict[str, Any]:
 
 
 def _coding(subject: Subject) -> dict[str, Any]:
-    """Every source of tasks by itself."""
+    """Every source of tasks by itself. What a source of before was asked in the same way is not asked again."""
+    before: Mapping[str, Any] = read_evaluation(subject.folder).get("suite", {}).get("coding", {}).get("result", {})
+    known = {} if subject.again else dict(zip(before.get("asked", ()), before.get("reports", ()), strict=False))
+    asked = [_asked_of_source(subject, source) for source in subject.settings.tasks]
     reports = []
     training = subject.dataset.tokens("train")
     steps = _Steps(subject.step, len(subject.settings.tasks))
     with Sandbox.open() as sandbox:
-        for source in subject.settings.tasks:
+        for source, question in zip(subject.settings.tasks, asked, strict=True):
+            if question in known:
+                reports.append(from_json(CodingReport, known[question]))
+                steps.next()
+                continue
             report = score_coding(
                 subject.loaded.model,
                 subject.dataset.tokenizer,
@@ -127,7 +136,14 @@ def _coding(subject: Subject) -> dict[str, Any]:
     source = reports[0].source
     scores = {name: to_json(dataclasses.replace(score, note=f"{source}: {score.note}")) for name, score in named.items()}
     findings = [finding for report in reports for finding in report.findings]
-    return {"reports": to_json(reports), "scores": scores, "findings": to_json(findings)}
+    return {"asked": asked, "reports": to_json(reports), "scores": scores, "findings": to_json(findings)}
+
+
+def _asked_of_source(subject: Subject, source: str) -> str:
+    """A digest of all that the answers to one source's tasks depend on."""
+    tasks = repr(load_tasks(source))
+    values = [subject.weights, subject.dataset.fingerprint, str(subject.device), subject.job.data_seed, source, tasks]
+    return hashlib.sha256(json.dumps([*values, to_json(subject.settings.coding)]).encode()).hexdigest()[:16]
 
 
 class _Steps:

@@ -45,7 +45,7 @@ def give_way(state: TrainState, fewer: int | None) -> None:
         state.no_rollback = "there is no memory for a copy of the weights and moments"
     else:
         state.micro_windows = fewer
-    state.shortages += 1
+        state.shortages += 1
     release_memory(state.device)
 
 

@@ -100,10 +100,11 @@ class TrainState:
             found["micro-batches"] = (
                 f"{self.micro_windows} of {self.step_windows} windows at once, after running out of memory {times}"
             )
-        if self.rollbacks:
-            found["rollbacks"] = self.rollbacks_text()
-        elif self.no_rollback:
-            found["rollbacks"] = f"none is possible: {self.no_rollback}"
+        rollbacks = [self.rollbacks_text()] if self.rollbacks else []
+        if self.no_rollback:
+            rollbacks.append(f"none is possible{' any more' if rollbacks else ''}: {self.no_rollback}")
+        if rollbacks:
+            found["rollbacks"] = "; ".join(rollbacks)
         return found
 
     def rollbacks_text(self) -> str:

@@ -17,7 +17,7 @@ from autonas.data.dataset import Dataset
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.evaluation.plausibility import CHECKS, TITLES
 from autonas.evaluation.plausibility.findings import outcome_findings, run_findings, rung_findings
-from autonas.evaluation.plausibility.gap import gap_between, measure_gap, shown_windows
+from autonas.evaluation.plausibility.gap import bigram_share, gap_between, measure_gap, shown_windows
 from autonas.evaluation.plausibility.generations import FALSE_ALARM
 from autonas.evaluation.plausibility.losses import Gap, gap_finding, loss_floor, unmoved
 from autonas.model.transformer import Transformer
@@ -99,6 +99,17 @@ def test_an_easier_text_explains_a_gap() -> None:
     wrong = gap_between(better, training, hard, easy)
     assert wrong.excess == pytest.approx(-0.5, abs=0.1) and wrong.error < 0.1
     assert gap_finding(wrong) is not None
+
+
+@pytest.mark.parametrize(("nats", "share"), [(9.0, 0.0), (6.0, 0.0), (5.5, 0.25), (5.0, 0.5), (4.0, 1.0), (2.0, 1.0)])
+def test_a_model_is_held_against_counts_that_know_as_much(nats: float, share: float) -> None:
+    assert bigram_share(nats, np.array([6.0, 4.0])) == pytest.approx([1.0 - share, share])
+    assert bigram_share(nats, np.array([4.0, 4.0])) == pytest.approx([0.0, 1.0])
+
+
+def test_a_gap_is_a_score_with_its_interval() -> None:
+    score = a_gap(-0.2, 0.05).score
+    assert (score.value, score.low, score.high) == pytest.approx((-0.2, -0.298, -0.102), abs=1e-3)
 
 
 def test_probed_windows_were_shown_and_the_control_knows_none_of_them(dataset: Dataset) -> None:

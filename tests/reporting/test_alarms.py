@@ -88,16 +88,6 @@ def test_what_is_on_record_is_not_found_again() -> None:
     assert alarm.text == f"Trial {first_complete(study)}: as measured."
 
 
-def test_a_measured_gap_takes_the_place_of_the_curves() -> None:
-    def curve(trial: TrialRecord) -> tuple[tuple[int, float], ...]:
-        loss = trial.rungs[-1].scores["val_loss"].value
-        return tuple((tokens, loss - 2.0) for tokens, _ in trial.rungs[-1].curve)
-
-    for more in ({"checks": {"leak": "fine", "gap": "+0.1 ± 0.1"}}, {"findings": (finding("gap", "note"),)}):
-        study = with_last_outcome(make_study(), lambda trial: {"curve": curve(trial), **more})  # noqa: B023
-        assert "Wide gap to training loss" not in titles(study)
-
-
 def test_collapse_between_rungs_and_a_loss_that_stands_still_are_found_in_the_record() -> None:
     def rate(value: float) -> Score:
         return Score(value=value, low=value - 0.05, high=value + 0.05, unit="share", n=200)
@@ -136,16 +126,6 @@ def test_an_objective_that_never_moves_is_an_alarm_and_another_metric_a_note() -
     severities = {alarm.title: alarm.severity for alarm in build_report(study).alarms}
     assert severities["Collapse rate never moves"] == "alarm"
     assert severities["Collapse rate, prior rules never moves"] == "note"
-
-
-@pytest.mark.parametrize(("offset", "title"), [(-2.0, "Wide gap to training loss"), (2.0, "Validation below training loss")])
-def test_a_wide_gap_between_training_and_validation_is_noted(offset: float, title: str) -> None:
-    def change(trial: TrialRecord) -> dict[str, Any]:
-        loss = trial.rungs[-1].scores["val_loss"].value
-        return {"curve": tuple((tokens, loss + offset) for tokens, _ in trial.rungs[-1].curve)}
-
-    study = with_last_outcome(make_study(), change)
-    assert titles(study)[title] == (first_complete(study),)
 
 
 def test_a_noisy_latency_is_noted() -> None:

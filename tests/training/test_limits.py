@@ -29,7 +29,7 @@ def test_over_the_limit_there_are_fewer_windows_at_once_and_then_it_is_a_failure
     with pytest.raises(TrialFailure, match=r"[\d,]+ bytes are taken after [\d,]+ tokens with one window at once") as caught:
         list(train(state, until_tokens=10 * STEP_TOKENS))
     assert caught.value.kind == "out_of_memory"
-    assert (state.micro_windows, state.shortages) == (1, 3), "twice fewer windows, and then the copies"
+    assert (state.micro_windows, state.shortages) == (1, 2), "twice fewer windows, and then the copies"
 
 
 def test_below_the_limit_nothing_changes(make_state: StateMaker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 A training curve is no measure of training loss: dropout and label smoothing are in it, and its windows were met before the
 weights learnt from them. So some windows that the model was shown are scored as validation is. And validation text may simply
-be easier: a bigram model, fitted on other windows that were shown, is scored on both, and its own gap is taken off. What is
+be easier, or harder: models of counts, fitted on other windows that were shown, are scored on both, and their own gap is taken
+off. Which counts depends on what the model knows: that of a unigram model (about 0) for one that knows no more than
+frequencies, that of a bigram model (.2 to .3 nats) for one that is as good or better, and in between a mix of the two. What is
 left below 0 by more than its error has no honest reason.
 """
 
@@ -18,9 +20,9 @@ from numpy.typing import NDArray
 
 from autonas.data.batches import Windows, training_windows
 from autonas.data.dataset import Dataset
-from autonas.evaluation.baselines import bigram_probabilities, count_bigrams
+from autonas.evaluation.baselines import bigram_probabilities, count_bigrams, unigram_probabilities
 from autonas.evaluation.intervals import ratio_estimate
-from autonas.evaluation.loss import merge_documents
+from autonas.evaluation.loss import MAX_CLUSTERS, merge_documents
 from autonas.evaluation.passes import document_nats
 from autonas.evaluation.plausibility.losses import Gap
 from autonas.evaluation.scored import ScoredTokens, scored_tokens
@@ -64,12 +66,20 @@ def measure_gap(
         nats, _ = document_nats(model, made, make_way)
     trained = merge_documents(nats, np.diff(made.starts), made.bytes, clusters=_CLUSTERS)
     make_way()
-    control, easy = _control(dataset, windows, (context, data_seed, unique_tokens, shown), settings)
-    return gap_between(documents, trained, control, easy)
+    hard, light = _control(dataset, windows, (context, data_seed, unique_tokens, shown), settings)
+    knows = bigram_share(sum(trained.nats), light.sum(axis=1))
+    return gap_between(documents, trained, knows @ hard, knows @ light)
+
+
+def bigram_share(nats: float, known: Floats) -> Floats:
+    """How much of a unigram and of a bigram model (2) is in one with `nats` on a text where these have `known` (2)."""
+    unigram, bigram = known
+    share = min(max((unigram - nats) / (unigram - bigram), 0.0), 1.0) if unigram > bigram else 1.0
+    return np.array([1.0 - share, share])
 
 
 def gap_between(documents: DocumentLosses, trained: DocumentLosses, control: Floats, easy: Floats) -> Gap:
-    """Of losses on validation documents and on clusters of shown windows, and of a bigram model's nats on the same of each."""
+    """Of losses on validation documents and on clusters of shown windows, and of the control's nats on the same of each."""
     sides = []
     for losses, nats in ((documents, control), (trained, easy)):
         sizes = np.array(losses.tokens)
@@ -106,20 +116,27 @@ def _known(
     probed, others = shown_windows(windows, shown)
     counts = count_bigrams(_taken(windows, others), dataset.vocab_size)
 
-    def bigram(scored: ScoredTokens) -> Floats:
-        nats = -np.log(bigram_probabilities(counts, scored.inputs, scored.targets))
-        return np.add.reduceat(nats, scored.starts[:-1]).astype(np.float64)
+    def counted(scored: ScoredTokens, clusters: int = MAX_CLUSTERS) -> Floats:
+        merged = []
+        for likely in (
+            unigram_probabilities(counts, scored.targets),
+            bigram_probabilities(counts, scored.inputs, scored.targets),
+        ):
+            nats = np.add.reduceat(-np.log(likely), scored.starts[:-1]).astype(np.float64)
+            merged.append(merge_documents(nats, np.diff(scored.starts), scored.bytes, clusters=clusters).nats)
+        return np.array(merged, dtype=np.float64)
 
     validation, made = scored_tokens(dataset, "validation", validation_tokens), _scored(_taken(windows, probed))
-    hard = merge_documents(bigram(validation), np.diff(validation.starts), validation.bytes)
-    light = merge_documents(bigram(made), np.diff(made.starts), made.bytes, clusters=_CLUSTERS)
-    return np.array(hard.nats, dtype=np.float64), np.array(light.nats, dtype=np.float64)
+    return counted(validation), counted(made, _CLUSTERS)
 
 
 def _control(
     dataset: Dataset, windows: Windows, asked: tuple[int, int, int | None, int], settings: EvaluationSettings
 ) -> tuple[Floats, Floats]:
-    """Nats of the bigram model on validation documents, and on the clusters of probed windows: the same for many trials."""
+    """Nats of a unigram and a bigram model on validation documents (2, D) and on clusters of probed windows (2, C).
+
+    The same for many trials.
+    """
     return _known(str(dataset.folder), dataset.fingerprint, asked, settings.validation_tokens)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autonas.trial import Finding
+from autonas.evaluation.intervals import t_quantile
+from autonas.trial import Finding, Score
 
 # Shares of a baseline's nats on the same tokens below which no honest model came. Of a bigram model's, tiny models had .78 to
 # 1.2, and 29 M parameters after 410 M tokens (1.9 nats, where bigrams have about 4) have .48; a leaked model had .01.
@@ -29,11 +30,24 @@ class Gap:
 
     validation: float
     training: float  # on windows that the model was shown, in evaluation mode and unsmoothed
-    control: float  # validation less training of a bigram model fitted on other windows that were shown
+    control: float  # validation less training of a model of counts, fitted on other windows that were shown, that knows as much
     excess: float  # (validation − training) − control
     error: float  # standard error of the excess
     tokens: int  # of training text that were scored
     freedom: int  # of the error: one less than the documents, or the clusters of windows, whichever are fewer
+
+    @property
+    def score(self) -> Score:
+        """The excess with its interval, for an outcome's scores."""
+        reach = t_quantile(self.freedom) * self.error
+        return Score(
+            value=self.excess,
+            low=self.excess - reach,
+            high=self.excess + reach,
+            unit="nats/token",
+            n=self.freedom + 1,
+            note=f"validation {self.validation:.3f} less training {self.training:.3f}, less {self.control:+.3f} by counts",
+        )
 
     @property
     def text(self) -> str:
