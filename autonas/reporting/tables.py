@@ -162,7 +162,7 @@ def _front_row(standing: Standing, cells: tuple[ScoreCell, ...]) -> FrontRow:
         difference_error="" if difference is None or is_best else f"± {difference.error:.3f}",
         difference_sort=0.0 if difference is None else difference.value,
         seeds=trial.seeds,
-        gap="–" if gap is None else f"{gap.value:+.2f}".replace("-", "−"),
+        gap="–" if gap is None else f"{round(gap.value, 2) or 0.0:+.2f}".replace("-", "−"),
         gap_error="" if gap is None else f"± {half_width(gap):.2f}",
         gap_note="" if gap is None else gap.note,
         beats=", ".join(beaten) if beaten else "none" if trial.outcome.baselines else "–",
