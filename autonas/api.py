@@ -23,7 +23,7 @@ from autonas.promotion.promote import Promotion, plan_promotion, preference, res
 from autonas.promotion.replicas import is_choosing
 from autonas.recipe import Recipe, load_recipe
 from autonas.reporting.front import front_json
-from autonas.run_folder import read_evaluation, run_state, run_tokens, write_json
+from autonas.run_folder import TRIALS, read_evaluation, run_state, run_tokens, write_json
 from autonas.space.spec_file import read_spec
 from autonas.study import CANCELLED, Watcher, cancel_study, run_study
 from autonas.study.files import cancel_requested
@@ -32,7 +32,6 @@ from autonas.trial import Job, StudyRecord
 if TYPE_CHECKING:
     from autonas.full_run import LoadedRun
 
-TRIALS = Path("trials")
 REPORTS = Path("reports")
 
 

@@ -31,7 +31,7 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.evaluation.plausibility.findings import run_findings
 from autonas.model.transformer import Transformer, build_model
-from autonas.run_folder import CURVE_LINES, RunLog, claim, probing, read_evaluation, write_json
+from autonas.run_folder import CURVE_LINES, TRIALS, RunLog, claim, probing, read_evaluation, write_json
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
 from autonas.training.early_stopping import is_stale, stale_text
@@ -348,6 +348,9 @@ def load_run(run: Path, device: str = "cpu") -> LoadedRun:
     weights = run / "model.safetensors"
     if not weights.exists():
         state = "has not ended yet; go on with --resume" if (run / "run.json").exists() else "is no run"
+        found = [path.parent for study in (run, TRIALS / run) for path in sorted(study.glob("runs/*/model.safetensors"))]
+        if found:
+            raise StudyError(f"{run}: {state}, but a study with runs: {', '.join(map(str, found))}. Name one of these.")
         raise StudyError(f"{run}: {state}. `autonas promote STUDY` and `autonas train --spec FILE` make one.")
     model, _ = load_model(weights, resolve_device(device))
     tokenizer = Tokenizer.load(run / "tokenizer.json")

@@ -18,6 +18,7 @@ from autonas.errors import StudyError, resource_error
 from autonas.training.attempts import check_attempt
 from autonas.trial import Budget, Job, TrainingSettings, from_json, to_json
 
+TRIALS = Path("trials")  # where studies and their runs are kept, unless --trials-dir says otherwise
 CURVE_LINES = 2000  # of a whole run
 # Tokens that are scored on the way, as a share of the run's. A forward pass is a third of a step, and part of them are scored
 # twice (evaluation/passes.py): 3.5 % took 2.3 % of the time of a run of 4,000 steps on a processor.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,6 +244,10 @@ def test_a_damaged_run_is_named(dataset: Dataset, tmp_path: Path) -> None:
         load_run(out)
     with pytest.raises(StudyError, match="is no run"):
         load_run(tmp_path / "nowhere")
+    study = tmp_path / "study"
+    shutil.copytree(out, study / "runs" / "4-abcdef")
+    with pytest.raises(StudyError, match=r"a study with runs: .*4-abcdef\. Name one of these"):
+        load_run(study)
     weights.unlink()
     with pytest.raises(StudyError, match="has not ended yet"):
         load_run(out)

@@ -113,7 +113,8 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
 
 def _replayed_study(asked: dict[str, Any]) -> dict[str, Any]:
     """The study of the user's that is replayed, as its ledger remembers it."""
-    from autonas.api import TRIALS, read_study
+    from autonas.api import read_study
+    from autonas.run_folder import TRIALS
 
     out, study = asked.pop("out", None), asked.get("study")
     if study is None:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> int:
     import contextlib
 
-    from autonas.api import TRIALS, read_recipe
+    from autonas.api import read_recipe
     from autonas.data.dataset import prepare
     from autonas.engine.inline import InlineEngine
     from autonas.machine import resolve_threads
     from autonas.promotion.execution import carry_out, check_room, claimed
     from autonas.promotion.promote import full_job
-    from autonas.run_folder import run_tokens
+    from autonas.run_folder import TRIALS, run_tokens
 
     recipe = read_recipe(options.space)
     spec = spec_to_train(options, recipe)

@@ -22,12 +22,11 @@ from autonas.ledger import Ledger, run_is_at_work, run_lease, study_lease
 from autonas.promotion.promote import Promotion, check_resumed, plan_promotion
 from autonas.promotion.replicas import Choice
 from autonas.promotion.select import Pick, Preference
-from autonas.run_folder import check_claim, next_attempt, write_json
+from autonas.run_folder import TRIALS, check_claim, next_attempt, write_json
 from autonas.study.files import cancel_requested, forget_cancel, request_cancel
 from autonas.trial import Job, Outcome, StudyRecord, from_json, to_json
 
 RECORD = "promotion.json"
-TRIALS_DIR = "trials"  # where studies are kept unless --trials-dir says otherwise
 
 
 @contextlib.contextmanager
@@ -61,7 +60,7 @@ def carry_out(
     retries: int = 0,
     say: Callable[[str], None] = lambda text: None,
     storage: str | None = None,
-    trials_dir: str | Path = TRIALS_DIR,
+    trials_dir: str | Path = TRIALS,
 ) -> Outcome:
     """Run the job on the engine. One that ends by no fault of its own is tried again, `retries` times, from its checkpoint.
 
@@ -76,7 +75,7 @@ def carry_out(
 
 
 @contextlib.contextmanager
-def told_of_cancelling(job: Job, *, storage: str | None = None, trials_dir: str | Path = TRIALS_DIR) -> Iterator[None]:
+def told_of_cancelling(job: Job, *, storage: str | None = None, trials_dir: str | Path = TRIALS) -> Iterator[None]:
     """Turn an interruption that `autonas cancel` asked for into the failure that says how to go on.
 
     Raises:
@@ -121,7 +120,7 @@ def promote_command(
     *,
     going_on_with: str | Path | None = None,
     storage: str | None = None,
-    trials_dir: str | Path = TRIALS_DIR,
+    trials_dir: str | Path = TRIALS,
     engine: EngineSettings | None = None,
 ) -> str:
     """The command that promotes a study kept there, or goes on with its promotion in a folder; what is usual is left out.
@@ -132,7 +131,7 @@ def promote_command(
     parts = ["autonas", "promote", study]
     if going_on_with is not None:
         parts += ["--resume", "--out", str(going_on_with)]
-    if str(trials_dir) != TRIALS_DIR:
+    if Path(trials_dir) != TRIALS:
         parts += ["--trials-dir", str(trials_dir)]
     for field in dataclasses.fields(EngineSettings):
         value = getattr(engine, field.name)
