@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,16 +156,17 @@ def _train_and_score(
             **({"early stopping": stopped} if stopped else {}),
             **decoding,
             **found.checks,
-            "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time; {_looks(training.total)}",
+            "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time; {_looks(training.log.points)}",
         },
         findings=(*state.findings(), *ended, *found.findings, *run_findings(training.log.points)),
     )
 
 
-def _looks(tokens: int) -> str:
-    """How often a run of `tokens` is asked to write something on the way, and what that is too few for."""
-    count = num_generation_probes(tokens)
-    return f"it wrote something {count} times" if count >= 2 else "too short to see a trend in what it writes"
+def _looks(points: Sequence[Mapping[str, Any]]) -> str:
+    """How often a run wrote something on the way, and what that is too few for."""
+    count = sum("generation" in point for point in points)
+    times = "never" if not count else "once" if count == 1 else f"{count} times"
+    return f"it wrote something {times}" + (", too seldom for a trend" if count < 2 else "")
 
 
 class _Training:
@@ -314,7 +315,8 @@ def _latencies(job: Job) -> tuple[dict[str, Score], dict[str, str]]:
         latency = measured_latency(job.spec, job.latency)
     except InfeasibleArch as error:
         return {}, {"latency": str(error)}
-    return {"latency": latency.decode, "prefill_latency": latency.prefill}, {}
+    scores = {"latency": latency.decode, "prefill_latency": latency.prefill}
+    return scores, {f"latency {key}": value for key, value in latency.stamps.items()}
 
 
 def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:
@@ -348,7 +350,11 @@ def load_run(run: Path, device: str = "cpu") -> LoadedRun:
     weights = run / "model.safetensors"
     if not weights.exists():
         state = "has not ended yet; go on with --resume" if (run / "run.json").exists() else "is no run"
-        found = [path.parent for study in (run, TRIALS / run) for path in sorted(study.glob("runs/*/model.safetensors"))]
+        found = [
+            path.parent
+            for study in dict.fromkeys((run, TRIALS / run))
+            for path in sorted(study.glob("runs/*/model.safetensors"))
+        ]
         if found:
             raise StudyError(f"{run}: {state}, but a study with runs: {', '.join(map(str, found))}. Name one of these.")
         raise StudyError(f"{run}: {state}. `autonas promote STUDY` and `autonas train --spec FILE` make one.")

@@ -22,6 +22,7 @@ from autonas.arch import DIMENSIONS
 from autonas.data.records import CorpusSettings, HubSettings, TokenizerSettings
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import FAILURE_KINDS, RequestError
+from autonas.evaluation.detectors import SUITE, SUITE_VERSION
 from autonas.objective import OBJECTIVES
 from autonas.parser import make_parser
 from autonas.policy.settings import CalibrationSettings
@@ -288,3 +289,10 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 def test_no_page_names_a_folder_of_somebodys_machine(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"(?<![\w.:/~])/(?:home|root|work|tmp|Users|mnt)/", text)
+
+
+def test_the_detectors_are_told_as_they_are() -> None:
+    text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
+    for detector in SUITE:
+        assert f"| `{detector.name}` | {detector.definition} | {detector.threshold} |" in text
+    assert f"(`{SUITE_VERSION}`)" in text

@@ -22,7 +22,7 @@ from autonas.evaluation.sandbox import Sandbox
 from autonas.reporting.evaluation import evaluation_tables, findings_of, text_lines
 from autonas.reporting.run_page import render_page
 from autonas.run_folder import read_evaluation, run_budget
-from autonas.suite.comparison import compare_runs, renew_comparisons
+from autonas.suite.comparison import compare_runs, evaluated_parts, renew_comparisons
 from autonas.suite.parts import PARTS
 from autonas.suite.running import evaluate_run
 from autonas.suite.subject import SuiteSettings
@@ -248,5 +248,15 @@ def test_a_comparison_follows_when_either_is_evaluated_again(run: Path, dataset:
     evaluate_run(other, settings=QUICK, only=["loss", "collapse"])
     renewed = renew_comparisons(run, made, said.append)
     assert renewed[str(other)]["val_loss"]["value"] == 0.0 != made[str(other)]["val_loss"]["value"]
-    shutil.rmtree(other)
-    assert renew_comparisons(run, renewed, said.append) == {} and str(other) in said[0]
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    run, other = Path(shutil.move(run, moved / run.name)), Path(shutil.move(other, moved / other.name))
+    assert renew_comparisons(run, renewed, said.append) == renewed, "the two have moved together"
+    other.rename(other.with_name("gone"))
+    assert renew_comparisons(run, renewed, said.append) == renewed and not said, "what was measured still holds"
+    shutil.copy(trained(dataset, tmp_path / "third", seed=3) / "model.safetensors", run / "model.safetensors")
+    evaluate_run(run, settings=QUICK, only=["loss"])
+    with pytest.raises(StudyError, match="has other weights since part of it was evaluated"):
+        evaluated_parts(run)
+    evaluate_run(run, settings=QUICK, only=["collapse"])
+    assert renew_comparisons(run, renewed, said.append) == {} and "that one is not there" in said[0]

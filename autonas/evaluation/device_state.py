@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
 import torch
+
+_SAMPLE_S = 1.2  # nvidia-smi's figure is of a sixth of a second to one second
 
 
 def clock_mhz(device: torch.device) -> int | None:
@@ -18,8 +21,7 @@ def clock_mhz(device: torch.device) -> int | None:
             told = psutil.cpu_freq()
             return round(told.current) if told and told.current else None
         return None
-    uuid = torch.cuda.get_device_properties(device).uuid
-    text = _nvidia_smi("--query-gpu=clocks.sm", "--format=csv,noheader,nounits", f"--id=GPU-{uuid}")
+    text = _nvidia_smi("--query-gpu=clocks.sm", "--format=csv,noheader,nounits", _of(device))
     return int(text) if text.isdecimal() else None
 
 
@@ -33,10 +35,23 @@ def driver() -> str:
     return f"cuda {torch.version.cuda}, driver {found.group() if found else 'unknown'}"
 
 
-def others_on_gpu() -> float:
-    """1.0 when another process computes on a GPU of this machine, as far as nvidia-smi can tell."""
+def others_on_gpu(device: torch.device) -> float:
+    """The share of the last second in which the device computed, if another process is on it: this one must be at rest.
+
+    A process that only waits there, as workers do for the lease, does not count. 0.0 where nvidia-smi tells nothing.
+    """
     # In a container the numbers are the host's: counted, not compared. One of them is this process.
-    return 1.0 if len(_nvidia_smi("--query-compute-apps=pid", "--format=csv,noheader").split()) > 1 else 0.0
+    if len(_nvidia_smi("--query-compute-apps=pid", "--format=csv,noheader", _of(device)).split()) <= 1:
+        return 0.0
+    torch.cuda.synchronize(device)
+    time.sleep(_SAMPLE_S)
+    text = _nvidia_smi("--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", _of(device))
+    return int(text) / 100 if text.isdecimal() else 0.0
+
+
+def _of(device: torch.device) -> str:
+    """The option that asks for this device alone."""
+    return f"--id=GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def _nvidia_smi(*arguments: str) -> str:

@@ -164,7 +164,7 @@ def _measure(spec: ArchSpec, settings: LatencySettings) -> LatencyResult:
         raise InfeasibleArch("context", f"a context of {context} leaves no token to time; give latency a context of at least 2")
     device = resolve_device(settings.device)
     protocol = _CPU if device.type == "cpu" else _GPU
-    others = OthersOnCpu() if device.type == "cpu" else others_on_gpu
+    others = OthersOnCpu() if device.type == "cpu" else functools.partial(others_on_gpu, device)
     dtype = resolve_dtype(settings.dtype, device)
     reference_spec = dataclasses.replace(_REFERENCE, context_length=context)
     scores: dict[str, Score] = {}
@@ -173,7 +173,8 @@ def _measure(spec: ArchSpec, settings: LatencySettings) -> LatencyResult:
         models = [build_model(s, 0, device, dtype).eval() for s in (spec, reference_spec)]
         for name, timing, tokens in _timings(context, int(stamps["prefill_tokens"])):
             candidate, reference = (timing(model, settings.batch, tokens) for model in models)
-            known = _reference_time(reference, protocol, {**stamps, "what": f"{name} {tokens}"}, others)
+            question = {**stamps, "host": platform.node(), "what": f"{name} {tokens}"}
+            known = _reference_time(reference, protocol, question, others)
             attempt = functools.partial(run_blocks, candidate, reference, protocol, others)
             # Time per token is an objective, and worth waiting for.
             patience = protocol if name == "decode" else dataclasses.replace(protocol, search_s=0.0)

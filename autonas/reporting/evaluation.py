@@ -199,10 +199,11 @@ def _latency(result: Values) -> Iterator[Table]:
                 rows.append((title, stamps["batch"], cell(found[key]), stamps["dtype"], stamps.get("clock", ""), noisy))
     stamps = result["measured"]["stamps"]
     threads = f"{stamps['threads']} thread{'s' if stamps['threads'] != '1' else ''}"
+    software = ", ".join(filter(None, (f"torch {stamps['torch']}", stamps["driver"])))
     yield Table(
         name="latency",
         title="Latency",
-        about=f"{stamps['device']}, {threads}, context of {stamps['context']} tokens, torch {stamps['torch']}",
+        about=f"{stamps['device']}, {threads}, context of {stamps['context']} tokens, {software}",
         columns=("what", "batch", "ms", "format", "clock", ""),
         rows=tuple(rows),
     )

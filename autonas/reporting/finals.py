@@ -167,7 +167,9 @@ def _mean_score(name: str, runs: Sequence[TrialRecord], rung: int, shifts: Seque
     below = math.sqrt(math.fsum((score.value - score.low) ** 2 for score in found)) / count
     above = math.sqrt(math.fsum((score.high - score.value) ** 2 for score in found)) / count
     # Runs share their validation documents, and each has samples of its own.
-    shared = name in _LOSSES
+    shared = name in _LOSSES or name == "gap"
+    if name == "gap":  # the documents' errors do not average out; those of a loss are worked out from the documents later
+        below, above = (math.fsum(widths) / count for widths in zip(*(_widths(score) for score in found), strict=True))
     observations = (
         None if any(score.n is None for score in found) else sum(score.n or 0 for score in found[: 1 if shared else None])
     )
@@ -180,6 +182,10 @@ def _mean_score(name: str, runs: Sequence[TrialRecord], rung: int, shifts: Seque
         n=observations,
         note="; ".join([f"mean of {count} seeds", *notes]),
     )
+
+
+def _widths(score: Score) -> tuple[float, float]:
+    return score.value - score.low, score.high - score.value
 
 
 def _with_noise(name: str, scores: Mapping[str, Score], trial: FinalTrial, noise: SeedNoise) -> Score:

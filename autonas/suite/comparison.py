@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,8 @@ def evaluated_parts(run: Path) -> dict[str, Any]:
     missing = [name for name in _COMPARED if name not in suite]
     if missing:
         raise StudyError(f"{run}: its {missing[0]} has not been evaluated; run `autonas evaluate {run}` first")
+    if len({suite[name].get("weights") for name in _COMPARED}) > 1:
+        raise StudyError(f"{run}: has other weights since part of it was evaluated; run `autonas evaluate {run}` again")
     return dict(suite)
 
 
@@ -33,7 +36,7 @@ def compare_runs(run: Path, other: Path) -> dict[str, Any]:
     """`run` less `other`: the validation loss paired by document, and collapse paired by prompt in every condition of both.
 
     Raises:
-        StudyError: one of them has not been evaluated.
+        StudyError: one of them has not been evaluated as it is.
         CorpusError: they were evaluated on other documents or prompts.
     """
     suites = [evaluated_parts(folder) for folder in (run, other)]
@@ -52,7 +55,7 @@ def compare_runs(run: Path, other: Path) -> dict[str, Any]:
         note="paired by document; the seeds of the trainings are not in it",
     )
     return {
-        "with": str(other),
+        "folder": os.path.relpath(other, run),
         "asked": [_asked(suite) for suite in suites],
         "val_loss": to_json(loss),
         "collapse": to_json(compare_profiles(rows[0], rows[1])),
@@ -60,14 +63,24 @@ def compare_runs(run: Path, other: Path) -> dict[str, Any]:
 
 
 def renew_comparisons(run: Path, comparisons: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
-    """The `comparisons` of `run`, made anew where either side has been evaluated again since; without those that cannot be."""
+    """The `comparisons` of `run`, made anew where either side has been evaluated again since.
+
+    One with a run that is not there any more stays as it is while this run does; one that does not hold any more is dropped.
+    """
     renewed = {}
-    for other, found in comparisons.items():
+    for title, found in comparisons.items():
         try:
-            asked = [_asked(evaluated_parts(folder)) for folder in (run, Path(other))]
-            renewed[other] = found if found.get("asked") == asked else compare_runs(run, Path(other))
-        except (StudyError, CorpusError) as error:
-            say(f"the comparison with {other} is dropped: {error}")
+            own = _asked(evaluated_parts(run))
+            other = run / found["folder"]
+            if other.is_dir():
+                same = found["asked"] == [own, _asked(evaluated_parts(other))]
+                renewed[title] = found if same else compare_runs(run, other)
+            elif found["asked"][0] == own:
+                renewed[title] = found
+            else:
+                say(f"the comparison with {title} is dropped: this run has been evaluated again, and that one is not there")
+        except (StudyError, CorpusError, KeyError) as error:
+            say(f"the comparison with {title} is dropped: {error}")
     return renewed
 
 

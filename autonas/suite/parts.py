@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from autonas import machine
 from autonas.data.overlap import find_overlap, overlap_finding
 from autonas.errors import TrialFailure
 from autonas.evaluation.baselines import count_bigrams
@@ -26,7 +24,7 @@ from autonas.evaluation.coding.score import score_coding
 from autonas.evaluation.compression import compression
 from autonas.evaluation.degeneration import RANGE_VERSION
 from autonas.evaluation.detectors import SUITE_VERSION as COLLAPSE_VERSION
-from autonas.evaluation.latency import measure_latency, measured_latency
+from autonas.evaluation.latency import latency_stamps, measure_latency, measured_latency
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.evaluation.plausibility.findings import run_findings
@@ -35,7 +33,7 @@ from autonas.evaluation.plausibility.losses import gap_finding, loss_floor
 from autonas.evaluation.profile import collapse_profile
 from autonas.evaluation.sandbox import Sandbox
 from autonas.run_folder import read_curve, read_evaluation
-from autonas.suite.subject import Subject
+from autonas.suite.subject import SUITE_VERSION, Subject, digest
 from autonas.trial import Finding, LatencySettings, from_json, to_json
 
 _AUTHORS: Final = 5  # of answers to coding tasks: the references, the model and three baselines
@@ -108,7 +106,7 @@ def _coding(subject: Subject) -> dict[str, Any]:
     known = {} if subject.again else dict(zip(before.get("asked", ()), before.get("reports", ()), strict=False))
     asked = [_asked_of_source(subject, source) for source in subject.settings.tasks]
     reports = []
-    training = subject.dataset.tokens("train")
+    training = subject.text(subject.settings.coding.ngram_tokens)
     steps = _Steps(subject.step, len(subject.settings.tasks))
     with Sandbox.open() as sandbox:
         for source, question in zip(subject.settings.tasks, asked, strict=True):
@@ -136,14 +134,15 @@ def _coding(subject: Subject) -> dict[str, Any]:
     source = reports[0].source
     scores = {name: to_json(dataclasses.replace(score, note=f"{source}: {score.note}")) for name, score in named.items()}
     findings = [finding for report in reports for finding in report.findings]
-    return {"asked": asked, "reports": to_json(reports), "scores": scores, "findings": to_json(findings)}
+    found = {"reports": to_json(reports), "scores": scores, "findings": to_json(findings)}
+    return {"asked": asked, **found}
 
 
 def _asked_of_source(subject: Subject, source: str) -> str:
     """A digest of all that the answers to one source's tasks depend on."""
     tasks = repr(load_tasks(source))
-    values = [subject.weights, subject.dataset.fingerprint, str(subject.device), subject.job.data_seed, source, tasks]
-    return hashlib.sha256(json.dumps([*values, to_json(subject.settings.coding)]).encode()).hexdigest()[:16]
+    values = [SUITE_VERSION, subject.weights, subject.dataset.fingerprint, str(subject.device), subject.job.data_seed]
+    return digest([*values, source, tasks, to_json(subject.settings.coding)])
 
 
 class _Steps:
@@ -245,7 +244,8 @@ def _tasks(subject: Subject) -> Any:
 
 def _latency_asks(subject: Subject) -> Any:
     settings: LatencySettings = subject.job.latency
-    return [to_json(settings), subject.settings.latency_batch, machine.processor_name()]
+    where = latency_stamps(subject.loaded.spec, settings) if settings.table is None else _content(settings.table)
+    return [to_json(settings), subject.settings.latency_batch, where]
 
 
 PARTS: Final[Mapping[str, Part]] = {

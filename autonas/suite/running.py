@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -23,11 +22,8 @@ from autonas.full_run import load_run
 from autonas.pinning import pin_threads
 from autonas.run_folder import read_evaluation, read_job, run_state, write_json
 from autonas.suite.parts import PARTS, Part
-from autonas.suite.subject import Subject, SuiteSettings
+from autonas.suite.subject import SUITE_VERSION, Subject, SuiteSettings, digest
 from autonas.training.loop import finish_steps
-
-# Raise it when a part measures something else than it did: its results are then made anew.
-SUITE_VERSION: Final = "suite-1"
 
 OnPart = Callable[[str, int, int], object]  # name of the part, steps done, steps in all
 
@@ -114,7 +110,7 @@ def evaluate_run(
 
 
 def _do(name: str, part: Part, subject: Subject, *, again: bool, say: Callable[[str], None]) -> None:
-    asked = _digest([SUITE_VERSION, subject.weights, subject.dataset.fingerprint, str(subject.device), part.asks(subject)])
+    asked = digest([SUITE_VERSION, subject.weights, subject.dataset.fingerprint, str(subject.device), part.asks(subject)])
     before = read_evaluation(subject.folder).get("suite", {}).get(name)
     if before is not None and before["asked"] == asked and not again:
         say(f"{name}: done before")
@@ -130,13 +126,10 @@ def _do(name: str, part: Part, subject: Subject, *, again: bool, say: Callable[[
             result = part.measure(dataclasses.replace(subject, make_way=turn.make_way))
             seconds = turn.clock() - started
     values = read_evaluation(subject.folder)  # again: another process may have done another part meanwhile
-    suite = {**values.get("suite", {}), name: {"asked": asked, "seconds": seconds, "result": result}}
+    done = {"asked": asked, "weights": subject.weights, "seconds": seconds, "result": result}
+    suite = {**values.get("suite", {}), name: done}
     ordered = {known: suite[known] for known in PARTS if known in suite}
     scores = {**values.get("scores", {}), **result.get("scores", {})}
     environment = {**machine.environment(), "device": str(subject.device), "threads": torch.get_num_threads()}
     write_json(subject.folder / "evaluation.json", {**values, "scores": scores, "suite": ordered, "evaluated": environment})
     subject.step(1, 1)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from autonas.full_run import LoadedRun
 from autonas.run_folder import read_evaluation, run_tokens
 from autonas.trial import EvaluationSettings, Job
 
+# Raise it when a part measures something else than it did: all results are then made anew.
+SUITE_VERSION: Final = "suite-2"
 _WINDOWS_AT_ONCE: Final = 4096
 
 
@@ -56,6 +60,13 @@ class Subject:
         """That the model was shown."""
         return int(read_evaluation(self.folder).get("tokens", run_tokens(self.job)))
 
+    def text(self, most: int) -> NDArray[np.int64]:
+        """Tokens of the text that the run was shown, each once, in the order it was shown; at most so many."""
+        context = self.loaded.spec.context_length
+        windows = training_windows(self.dataset, context, self.job.data_seed, self.job.unique_tokens)
+        count = min(-(-self.tokens // context), windows.num_windows, most // context)
+        return windows.take(0, count)[:, :-1].reshape(-1)
+
     def shown(self) -> Iterator[NDArray[np.int64]]:
         """The training windows that the run was shown, some thousands at a time."""
         context = self.loaded.spec.context_length
@@ -64,3 +75,8 @@ class Subject:
         for first in range(0, count, _WINDOWS_AT_ONCE):
             self.make_way()
             yield windows.take(first, min(_WINDOWS_AT_ONCE, count - first))
+
+
+def digest(value: Any) -> str:
+    """Of JSON values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

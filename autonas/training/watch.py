@@ -18,11 +18,13 @@ NORMS = 128  # steps of which the running median is taken
 _FEWEST_NORMS = 32
 ABOVE_MEDIAN = 10.0
 MEAN_STEPS = 64  # horizon of the running mean that is held against the floor
-COPYING = 1.1  # times the floor: .1 nats above it, where no causal model of text comes before it has met the text
+COPYING_NATS = 0.1  # above the floor, where no causal model of text comes before it has met the text
 BELOW = 1e-3  # of the floor: rounding
 STILL_STEPS = 32
 STILL_NATS = 1e-9
 _MOST_BINS = 1024
+
+Lowest = tuple[float, int]  # a running mean of the loss, and the tokens where it was
 
 
 class Watch:
@@ -36,7 +38,8 @@ class Watch:
         self._ordered: list[float] = []
         self._spikes: dict[str, Any] = {"count": 0, "first": 0, "last": 0, "factor": 0.0, "at": 0, "norm": 0.0}
         self._steps, self._sum = 0, 0.0  # of the running mean
-        self._lowest: tuple[float, int] | None = None  # running mean, and where
+        self._lowest: Lowest | None = None
+        self._lowest_of_first: Lowest | None = None  # of the first epoch
         self._still = (0.0, 0, 0)  # the loss that stands still, for how many steps, since which tokens
         self._stillest = (0.0, 0, 0)
         # Sums of the losses of so many steps each, in order; when there are too many, two become one.
@@ -56,6 +59,8 @@ class Watch:
             mean = self._sum / (1.0 - decay**self._steps)
             if self._lowest is None or mean < self._lowest[0]:
                 self._lowest = (mean, tokens)
+                if tokens <= self._first + self._epoch_tokens:
+                    self._lowest_of_first = self._lowest
         value, steps, since = self._still
         self._still = (value, steps + 1, since) if abs(loss - value) < STILL_NATS and steps else (loss, 1, tokens)
         if self._still[1] > self._stillest[1]:
@@ -89,8 +94,10 @@ class Watch:
 
     def findings(self, stable_end: int | None = None) -> tuple[Finding, ...]:
         """What was found by now. From `stable_end` on the training cools down, which would hide a rise before it."""
-        found = (self._norm_finding(), self._rise_finding(stable_end), self._floor_finding(), self._still_finding())
-        return tuple(Finding(check=check, severity="alarm", text=text) for check, text in filter(None, found))
+        found = (self._norm_finding(), self._rise_finding(stable_end), self._still_finding())
+        alarms = (Finding(check=check, severity="alarm", text=text) for check, text in filter(None, found))
+        floor = self._floor_finding()
+        return (*alarms, *(() if floor is None else (floor,)))
 
     def _norm_finding(self) -> tuple[str, str] | None:
         found = self._spikes
@@ -116,17 +123,25 @@ class Watch:
         rise = find_rise(curve, stable_end)
         return None if rise is None else ("rising_loss", rise)
 
-    def _floor_finding(self) -> tuple[str, str] | None:
+    def _floor_finding(self) -> Finding | None:
+        """Near the floor is an alarm in the first epoch. Later the loss may come there by learning by heart: a note."""
         if not self._floor or self._lowest is None:
             return None
-        mean, tokens = self._lowest
-        says = f"the mean training loss was {mean:.4f} nats at {tokens:,} tokens"
         floor = f"the {self._floor:.4f} that label smoothing leaves to a model that knows every target"
+        mean = self._lowest[0]
         if mean < self._floor * (1.0 - BELOW):
-            return "smoothing_floor", f"{says}, below {floor}: that is impossible, the loss is not what it is said to be"
-        # Over text that comes again the loss may fall so far by learning it by heart; the gap to validation tells that.
-        if mean < self._floor * COPYING and tokens <= (self._first or 0) + self._epoch_tokens:
-            return "smoothing_floor", f"{says}, within {COPYING - 1:.0%} of {floor}: as good as copying its targets"
+            text = f"{_says(self._lowest)}, below {floor}: that is impossible, the loss is not what it is said to be"
+            return Finding(check="smoothing_floor", severity="alarm", text=text)
+        first = self._lowest_of_first
+        if first is not None and first[0] < self._floor + COPYING_NATS:
+            text = f"{_says(first)}, within {COPYING_NATS:g} of {floor}: as good as copying its targets"
+            return Finding(check="smoothing_floor", severity="alarm", text=text)
+        if mean < self._floor + COPYING_NATS:
+            text = (
+                f"{_says(self._lowest)}, within {COPYING_NATS:g} of {floor}: it has learnt by heart what came again and again, "
+                "or copies its targets; the gap to validation loss tells which"
+            )
+            return Finding(check="smoothing_floor", severity="note", text=text)
         return None
 
     def _still_finding(self) -> tuple[str, str] | None:
@@ -145,6 +160,7 @@ class Watch:
             "spikes": dict(self._spikes),
             "mean": [self._steps, self._sum],
             "lowest": self._lowest,
+            "lowest_of_first": self._lowest_of_first,
             "still": self._still,
             "stillest": self._stillest,
             "bin_steps": self._bin_steps,
@@ -167,10 +183,18 @@ class Watch:
         self._ordered = sorted(self._norms)
         self._spikes = dict(state["spikes"])
         self._steps, self._sum = state["mean"]
-        self._lowest = None if state["lowest"] is None else (state["lowest"][0], state["lowest"][1])
+        self._lowest, self._lowest_of_first = (_two(state.get(name)) for name in ("lowest", "lowest_of_first"))
         self._still, self._stillest = (_three(state[name]) for name in ("still", "stillest"))
         self._bin_steps, self._bins = state["bin_steps"], list(state["bins"])
         self._partial, self._partial_steps = state["partial"]
+
+
+def _says(lowest: Lowest) -> str:
+    return f"the mean training loss was {lowest[0]:.4f} nats at {lowest[1]:,} tokens"
+
+
+def _two(values: Any) -> Lowest | None:
+    return None if values is None else (values[0], values[1])
 
 
 def _three(values: Any) -> tuple[float, int, int]:

@@ -104,7 +104,8 @@ def test_an_easier_text_explains_a_gap() -> None:
 @pytest.mark.parametrize(("nats", "share"), [(9.0, 0.0), (6.0, 0.0), (5.5, 0.25), (5.0, 0.5), (4.0, 1.0), (2.0, 1.0)])
 def test_a_model_is_held_against_counts_that_know_as_much(nats: float, share: float) -> None:
     assert bigram_share(nats, np.array([6.0, 4.0])) == pytest.approx([1.0 - share, share])
-    assert bigram_share(nats, np.array([4.0, 4.0])) == pytest.approx([0.0, 1.0])
+    assert bigram_share(3.0, np.array([4.0, 4.5])) == pytest.approx([0.0, 1.0]), "better than both"
+    assert bigram_share(9.0, np.array([4.0, 4.5])) == pytest.approx([1.0, 0.0])
 
 
 def test_a_gap_is_a_score_with_its_interval() -> None:

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autonas.evaluation import device_state
 from autonas.evaluation.timing import (
     Blocks,
     OthersOnCpu,
@@ -160,6 +168,45 @@ def test_blocks_that_were_disturbed_do_not_change_the_ratio_while_a_tenth_was_no
     slow = generator.random((2, 200)) < 0.6
     candidate, reference = np.where(slow, [[3.0], [2.0]], [[1.25], [1.0]])
     assert Blocks(candidate=tuple(candidate), reference=tuple(reference), calls=1).ratio == pytest.approx(1.25)
+
+
+def test_a_busy_machine_is_seen() -> None:
+    """A process that computes beside this one, on any of its cores, is in the share as far as the system gave it time."""
+    code = "while True: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as busy:
+        try:
+            one = psutil.Process(busy.pid)
+            others, used, begun = OthersOnCpu(), sum(one.cpu_times()[:2]), time.monotonic()
+            time.sleep(2.0)
+            share, used = others(), sum(one.cpu_times()[:2]) - used
+            cores = len(os.sched_getaffinity(0))
+            assert share >= 0.8 * min(1.0, used / (time.monotonic() - begun) / cores) > 0.0
+        finally:
+            busy.kill()
+
+
+@pytest.mark.parametrize(("processes", "used", "share"), [(1, 90, 0.0), (2, 0, 0.0), (3, 40, 0.4)])
+def test_others_on_a_gpu_are_those_that_compute_there(
+    processes: int, used: int, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is made of nvidia-smi's answers, by a program of that name that gives them for one device alone."""
+    tool = tmp_path / "nvidia-smi"
+    numbers = "\\n".join(str(4000 + number) for number in range(processes))
+    tool.write_text(
+        f'''#!/bin/sh
+case "$*" in
+*compute-apps*--id=GPU-abc) printf "{numbers}\\n" ;;
+*utilization*--id=GPU-abc) echo {used} ;;
+*) exit 1 ;;
+esac
+'''
+    )
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(device_state, "_of", lambda device: "--id=GPU-abc")
+    monkeypatch.setattr(device_state, "_SAMPLE_S", 0.0)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert device_state.others_on_gpu(torch.device("cuda:0")) == share
 
 
 def test_the_share_of_others_is_a_share() -> None:

@@ -17,6 +17,7 @@ from autonas.model.smoothing import smoothing_floor
 from autonas.training.loop import train
 from autonas.training.state import TrainState, fork_cooldown
 from autonas.training.watch import NORMS, Watch
+from autonas.trial import Finding
 from tests.training.conftest import STEP_TOKENS, StateMaker, tiny_settings, tiny_spec
 from tests.training.faults import Faulty, step_by
 
@@ -79,6 +80,28 @@ def test_a_loss_at_the_smoothing_floor_is_an_alarm(loss: float, words: str | Non
     assert (text is None) == (words is None)
     assert words is None or (text is not None and words in text)
     assert "smoothing_floor" not in found(fed(points)), "without smoothing there is no floor"
+
+
+def test_copying_in_the_first_epoch_is_not_forgotten_and_learning_by_heart_later_is_a_note() -> None:
+    def level(loss: float) -> Points:
+        return [(loss + 0.001 * (i % 3), 1.0 + 0.1 * (i % 7)) for i in range(300)]
+
+    def of(*losses: float) -> tuple[Finding, ...]:
+        one = watch(floor=smoothing_floor(0.1, 8000), epoch=300 * 100)
+        for epoch, loss in enumerate(losses):
+            fed(level(loss), one, first=300 * epoch)
+        again = watch(floor=smoothing_floor(0.1, 8000), epoch=300 * 100)
+        again.restore(json.loads(json.dumps(one.state())))
+        assert again.findings() == one.findings()
+        return tuple(finding for finding in one.findings() if finding.check == "smoothing_floor")
+
+    (copied,) = of(1.2539, 1.25, 1.24)
+    assert copied.severity == "alarm" and "1.254" in copied.text and "as good as copying" in copied.text
+    (learnt,) = of(3.0, 2.0, 1.26)
+    assert learnt.severity == "note" and "by heart" in learnt.text
+    assert of(3.0, 2.0, 1.5) == ()
+    (impossible,) = of(3.0, 2.0, 1.2)
+    assert impossible.severity == "alarm" and "impossible" in impossible.text
 
 
 @pytest.mark.parametrize("steps", [31, 32, 200])

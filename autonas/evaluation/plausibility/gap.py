@@ -74,7 +74,9 @@ def measure_gap(
 def bigram_share(nats: float, known: Floats) -> Floats:
     """How much of a unigram and of a bigram model (2) is in one with `nats` on a text where these have `known` (2)."""
     unigram, bigram = known
-    share = min(max((unigram - nats) / (unigram - bigram), 0.0), 1.0) if unigram > bigram else 1.0
+    if nats >= unigram:
+        return np.array([1.0, 0.0])
+    share = min((unigram - nats) / (unigram - bigram), 1.0) if unigram > bigram else 1.0
     return np.array([1.0 - share, share])
 
 
