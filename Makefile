@@ -37,8 +37,9 @@ lint: .venv/installed-tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Two at a time, a file by one of them: what a file's tests share is made once.
 test: lint
-	$(BIN)/pytest -m "not slow and not gpu" --durations=10
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu" --durations=10
 
 test-slow: .venv/installed-tests
 	$(BIN)/pytest -m "slow and not gpu" --durations=10

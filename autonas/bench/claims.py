@@ -126,8 +126,8 @@ def measure(
     named = space or str(SPACE)
     recipe = load_recipe(named)
     seeds = seeds or recipe.horizon.seeds
-    if seeds < 3:
-        raise RequestError(f"--seeds {seeds}: an interval over seeds takes at least three to be worth anything")
+    if seeds < 2:
+        raise RequestError(f"--seeds {seeds}: an interval over seeds takes two, and three to be worth much")
     specs = sizes(recipe, named)
     settings = engine or EngineSettings()
     check_settings(settings)
