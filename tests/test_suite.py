@@ -29,6 +29,7 @@ from autonas.suite.subject import SuiteSettings
 from autonas.worker import run_job
 from tests.studies import SMALL_SPEC, small_job
 
+ROOT = Path(__file__).parent.parent
 QUICK = SuiteSettings(profile=ProfileSettings(temperatures=(0.0, 0.7), seeds=1, samples=1, prompts=4), latency_batch=1)
 
 
@@ -132,14 +133,14 @@ def test_killed_at_any_moment_it_goes_on_and_ends_as_the_whole_one(finished: Pat
     chance = random.Random(0)
     kept = 0
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", code, str(run)])
+        process = subprocess.Popen([sys.executable, "-c", code, str(run)], cwd=ROOT)
         time.sleep(chance.uniform(2, 9))
         process.send_signal(signal.SIGKILL)
         process.wait()
         done = len(read_evaluation(run)["suite"])
         assert done >= kept
         kept = done
-    subprocess.run([sys.executable, "-c", code, str(run)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code, str(run)], cwd=ROOT, check=True, timeout=300)
     before, after = read_evaluation(finished)["suite"], read_evaluation(run)["suite"]
     assert {name: part["result"] for name, part in after.items()} == {name: before[name]["result"] for name in after}
     assert len(after) == 4
