@@ -55,7 +55,7 @@ class Victim:
         return {path.name for folder in self.folders for path in folder.iterdir()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # folder and home are the process's own meanwhile
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     home, here = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("here")
     for folder in (home, here):
