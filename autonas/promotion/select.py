@@ -249,7 +249,11 @@ def _amount(report: Report, objective: Objective, picked: Standing, other: Stand
     gap = its - own
     direction = "less" if gap < 0 else "more"
     if objective.name in _NOUNS:
-        return f"{its / own:.2g} times {_NOUNS[objective.name]}" if own > 0 else f"{value_text(its, objective.unit)}"
+        if own <= 0:
+            return value_text(its, objective.unit)
+        if f"{its / own:.2g}" == "1":
+            return f"{100 * abs(gap) / own:.1g} % {direction} {objective.name}"
+        return f"{its / own:.2g} times {_NOUNS[objective.name]}"
     if objective.unit == "share":
         points = abs(100 * gap)
         return f"{points:.0f} {'point' if round(points) == 1 else 'points'} {direction} {objective.name}"

@@ -169,6 +169,12 @@ def test_the_reason_says_what_neighbours_would_gain_and_pay() -> None:
     assert f"Trial 2 {last.text}." in pick.reason
 
 
+def test_almost_the_same_size_is_told_by_its_difference() -> None:
+    rows = [(2.0, 100_200.0, 1.0, 0.2), (2.1, 100_000.0, 1.0, 0.1)]
+    (other,) = choose(report_of(rows), Preference(trial=1)).alternatives
+    assert other.text.endswith("nats less val_loss at 0.2 % more params and 10 points more collapse_rate")
+
+
 def test_a_real_front_has_a_reason_with_intervals_and_probability() -> None:
     report = real()
     pick = choose(report, Preference())
