@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -285,6 +286,23 @@ def test_a_corpus_and_a_run_are_looked_into(workplace: Path, run: Run, monkeypat
     Path("other_tokens.yaml").write_text(json.dumps(other))
     code, _, err = run("corpus", "inspect", "--space", "other_tokens.yaml", "--run", "inspected")
     assert code == 2 and "the recipe that it was trained with" in err
+
+
+def test_coding_tasks_in_a_corpus_are_told_before_anything_is_trained(tmp_path: Path, code_corpus: Path, run: Run) -> None:
+    from autonas.evaluation.coding.tasks import builtin_tasks
+
+    shutil.copytree(code_corpus, tmp_path / "corpus")
+    for place, task in enumerate(builtin_tasks()):
+        # Beside code, or the filter of short files would leave it out.
+        for path in sorted((tmp_path / "corpus").glob("**/*.py"))[place::20]:
+            path.write_text(f"{path.read_text(encoding='utf-8')}\n\n{task.program}\n", encoding="utf-8")
+    space = write_space(tmp_path / "tuned.yaml", tmp_path / "corpus", name="tuned")
+    code, out, err = run("corpus", "inspect", "--space", str(space), "--json")
+    assert code == 0, err
+    (told,) = (finding for finding in json.loads(out)["findings"] if finding["check"] == "benchmark_in_corpus")
+    assert told["severity"] == "alarm" and "of 20 tasks stand in the training texts" in told["text"]
+    code, out, err = run("corpus", "inspect", "--space", str(space))
+    assert code == 0 and f"alarm: {told['text']}" in out
 
 
 def test_a_plan_is_made_before_anything_is_spent(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from autonas.data.records import CorpusReport, Document, Split
 from autonas.data.store import Dataset, write_dataset
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import ResourceError, TrialFailure
-from autonas.evaluation.coding.contamination import contaminated, contamination_findings, training_texts
+from autonas.evaluation.coding.contamination import contaminated, training_texts
 from autonas.evaluation.coding.records import CodingSettings
 from autonas.evaluation.coding.score import score_coding
 from autonas.evaluation.coding.tasks import builtin_tasks
@@ -332,13 +332,11 @@ def test_benchmark_tasks_in_the_corpus_are_told(tmp_path: Path, tokenizer: Token
     tasks = builtin_tasks()
     tuning = {f"tuning/{number}.py": task.program for number, task in enumerate(tasks)}  # all twenty, as the prior system had
     planted = build(tmp_path / "tuned", tokenizer, {**CODE, **tuning}, OTHER_CODE)
-    found = contamination_findings(tasks, contaminated(tasks, training_texts(planted)))
-    given = [finding for finding in found if finding.severity == "alarm"]
-    assert given and given[0].check in CHECKS and "of 20 tasks" in given[0].text
-    told = {each.task for each in contaminated(tasks, training_texts(planted))}
-    assert told == {task.name for task in tasks}
-    honest = contaminated(tasks, training_texts(dataset))
-    assert not [finding for finding in contamination_findings(tasks, honest) if finding.severity == "alarm"]
+    assert {each.task for each in contaminated(tasks, training_texts(planted))} == {task.name for task in tasks}
+    found = scored(trained(build_model(SPEC, 0), planted, 20), planted).findings
+    assert set(alarms(found)) == {"benchmark_in_corpus"} and "of 20 tasks" in alarms(found)["benchmark_in_corpus"]
+    honest = scored(trained(build_model(SPEC, 0), dataset, 20), dataset).findings
+    assert not alarms(honest) and "commonplace_tasks" not in {finding.check for finding in honest}
 
 
 def test_a_benchmark_that_cannot_be_passed_is_told(tokenizer: Tokenizer) -> None:

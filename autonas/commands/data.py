@@ -40,7 +40,10 @@ def corpus(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace, recipe: Recipe, dataset: Dataset) -> None:
+    import dataclasses
+
     from autonas.data.inspection import inspect_dataset, inspection_lines
+    from autonas.evaluation.coding.contamination import corpus_findings
     from autonas.trial import to_json
 
     losses = None
@@ -48,6 +51,7 @@ def _inspect(options: argparse.Namespace, recipe: Recipe, dataset: Dataset) -> N
         note(f"scoring {options.run} by token class")
         losses = _run_losses(Path(options.run), dataset)
     inspection = inspect_dataset(dataset, recipe.evaluation.language, recipe.space.context_length)
+    inspection = dataclasses.replace(inspection, findings=(*inspection.findings, *corpus_findings(dataset)))
     if options.json:
         print_json({**to_json(inspection), **({} if losses is None else {"losses": to_json(losses)})})
         return

@@ -1,7 +1,8 @@
 """The held-out loss of a trained model with everything that says whether to believe it: for a worker, after every training.
 
-Baselines, compression, copies and the bigram control depend on the data and on what was shown alone: a process works them out
-once. What is left for each model is one pass over the validation tokens and one over some windows of its training text.
+Baselines, compression, copies, coding tasks in the text and the bigram control depend on the data and on what was shown alone:
+a process works them out once. What is left for each model is one pass over the validation tokens and one over some windows of
+its training text.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from autonas.data.overlap import find_overlap, overlap_finding
 from autonas.data.token_classes import TokenClasses, token_classes
 from autonas.evaluation.baselines import BigramCounts, count_bigrams, counted_baselines
 from autonas.evaluation.class_loss import class_finding, losses_by_class
+from autonas.evaluation.coding.contamination import corpus_findings
 from autonas.evaluation.compression import compression
 from autonas.evaluation.loss import loss_scores, score_tokens
 from autonas.evaluation.plausibility.gap import measure_gap
@@ -80,7 +82,7 @@ def held_out(
         unique_tokens=shown.unique_tokens,
         make_way=make_way,
     )
-    compressed, copies, classes = _of_data(
+    compressed, of_data, classes = _of_data(
         str(dataset.folder), dataset.fingerprint, settings.validation_tokens, settings.language
     )
     make_way()
@@ -91,7 +93,7 @@ def held_out(
         loss_floor(scores["val_loss"].value, {**known, "compression": compressed}),
         None if gap is None else gap_finding(gap),
         class_finding(by_class),
-        copies,
+        *of_data,
     )
     checks = {"compression": f"xz with training text in front: {compressed:.3f} nats a token"}
     checks["gap"] = gap.text if gap is not None else "not measured: too few validation documents or windows shown"
@@ -132,8 +134,11 @@ def _counted(
 @functools.lru_cache(maxsize=2)
 def _of_data(
     folder: str, fingerprint: str, validation_tokens: int, language: str
-) -> tuple[float, Finding | None, TokenClasses]:
-    """Nats a token by a compressor, copies of validation text in training, and the class of every token."""
+) -> tuple[float, tuple[Finding, ...], TokenClasses]:
+    """Nats a token by a compressor, what stands in training and should not, and the class of every token."""
     dataset = Dataset.open(folder, fingerprint)
     compressed = compression(dataset, validation_tokens).nats
-    return compressed, overlap_finding(find_overlap(dataset)), token_classes(dataset.tokenizer, language)
+    copies = overlap_finding(find_overlap(dataset))
+    # Commonplace bodies say something of the tasks, and nothing of a model.
+    tasks = (finding for finding in corpus_findings(dataset) if finding.check == "benchmark_in_corpus")
+    return compressed, (*([] if copies is None else [copies]), *tasks), token_classes(dataset.tokenizer, language)

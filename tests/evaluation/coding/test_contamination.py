@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
-from autonas.evaluation.coding.contamination import Contamination, contaminated, contamination_findings, training_texts
+from autonas.evaluation.coding.contamination import (
+    Contamination,
+    contaminated,
+    contamination_findings,
+    corpus_findings,
+    training_texts,
+)
 from autonas.evaluation.coding.loading import load_tasks
 from autonas.evaluation.coding.tasks import CodingTask, builtin_tasks, make_task
 from tests.data.conftest import source_text
@@ -149,6 +155,20 @@ def test_a_corpus_with_planted_tasks_raises_the_alarm_and_names_the_file(tmp_pat
     assert planted and {each.document for each in found} == planted and {each.task for each in found} == {"linear_search"}
     (alarm,) = contamination_findings(TASKS, found)
     assert alarm.severity == "alarm"
+
+
+@pytest.mark.parametrize(("number", "severity"), [(3, "note"), (6, "alarm")])
+def test_a_few_textbook_functions_are_a_note_where_no_task_is_scored(tmp_path: Path, number: int, severity: str) -> None:
+    hard = [each for each in TASKS if each.name not in SHORT][:number]
+    root = tmp_path / "code"
+    for place in range(12):
+        path = root / f"project{place}" / "file.py"
+        path.parent.mkdir(parents=True)
+        planted = "\n\n".join(each.program for each in hard)
+        path.write_text(f"{source_text(place)}\n\n{planted if place % 2 else ''}\n", encoding="utf-8")
+    corpus = prepare(CorpusSettings(paths=(f"{root}/**/*.py",)), TokenizerSettings(vocab_size=300), tmp_path / "cache")
+    (found,) = corpus_findings(corpus)
+    assert (found.check, found.severity) == ("benchmark_in_corpus", severity) and f"{number} of 20 tasks" in found.text
 
 
 def test_published_tasks_are_found_in_their_own_file_and_not_in_one_another(published: Path) -> None:
