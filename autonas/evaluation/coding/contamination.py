@@ -104,7 +104,7 @@ def contamination_findings(tasks: Sequence[CodingTask], found: Sequence[Contamin
 
 
 def corpus_findings(dataset: Dataset) -> tuple[Finding, ...]:
-    """What the training texts give away of the twenty tasks where none is scored: an alarm from a quarter of them on, else a note.
+    """What training texts give away of the twenty tasks where none is scored: an alarm from a quarter of them on, or a note.
 
     A second for 10 MB.
 
