@@ -150,6 +150,15 @@ def test_drawings_can_be_read_on_a_phone(browser: Any, tmp_path: Path) -> None:
     assert min(browser.execute_script(heights)) >= 9
 
 
+@pytest.mark.parametrize("last", ["collapse_rate", "degeneration", "collapse_prior"])
+def test_no_text_of_a_drawing_is_cut_at_its_edge(browser: Any, tmp_path: Path, last: str) -> None:
+    opened(browser, make_study(objectives=("val_loss", "params", "latency", last)), tmp_path, width=1400)
+    cut = """return [...document.querySelectorAll('svg.plot text')].filter(t => {
+        const [inner, outer] = [t, t.closest('svg')].map(e => e.getBoundingClientRect());
+        return inner.left < outer.left - 1 || inner.right > outer.right + 1 }).map(t => t.textContent)"""
+    assert browser.execute_script(cut) == []
+
+
 def test_dark_follows_the_reader(browser: Any, tmp_path: Path) -> None:
     background = "return getComputedStyle(document.body).backgroundColor"
     seen = [opened(browser, make_study(), tmp_path, dark=dark).execute_script(background) for dark in (False, True)]
