@@ -134,11 +134,11 @@ def _counted(
 @functools.lru_cache(maxsize=2)
 def _of_data(
     folder: str, fingerprint: str, validation_tokens: int, language: str
-) -> tuple[float, tuple[Finding, ...], TokenClasses]:
+) -> tuple[float, tuple[Finding | None, ...], TokenClasses]:
     """Nats a token by a compressor, what stands in training and should not, and the class of every token."""
     dataset = Dataset.open(folder, fingerprint)
     compressed = compression(dataset, validation_tokens).nats
     copies = overlap_finding(find_overlap(dataset))
     # Commonplace bodies say something of the tasks, and nothing of a model.
     tasks = (finding for finding in corpus_findings(dataset) if finding.check == "benchmark_in_corpus")
-    return compressed, (*([] if copies is None else [copies]), *tasks), token_classes(dataset.tokenizer, language)
+    return compressed, (copies, *tasks), token_classes(dataset.tokenizer, language)
