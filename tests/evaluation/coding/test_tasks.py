@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -30,32 +31,42 @@ HARMLESS = (
 )
 
 
+MOST_STEPS = 300_000  # of the interpreter; counted, for an alarm clock may ring where exceptions are swallowed
+
+
 class TooLong(Exception):
     pass
 
 
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    def ring(*_: object) -> None:
-        raise TooLong
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def passes(program: str, tests: str) -> bool:
     """In this process: these programs are ours."""
+    code, steps, before = compile(program + "\n" + tests, "<a task>", "exec"), 0, sys.gettrace()
+
+    def count(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        nonlocal steps
+        if frame.f_code.co_filename != code.co_filename:
+            return None
+        frame.f_trace_opcodes = True  # a loop on one line has no lines that begin
+        steps += event == "opcode"
+        if steps > MOST_STEPS:
+            raise TooLong
+        return count
+
+    sys.settrace(count)
     try:
-        with at_most(0.5):
-            exec(program + "\n" + tests, {})
+        exec(code, {})
     except Exception:  # noqa: BLE001
         return False
+    finally:
+        sys.settrace(before)
     return True
+
+
+def test_a_program_without_an_end_does_not_pass() -> None:
+    assert not passes("while True:\n    pass", "")
+    assert not passes("def f():\n    while True: pass", "f()")
+    assert not passes("[0 for _ in iter(int, 1)]", "")
+    assert passes("for _ in range(1000):\n    pass", "")
 
 
 def test_they_are_the_prior_systems_twenty() -> None:
