@@ -56,7 +56,7 @@ def _found(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
     order = list(CHECKS)
     for check, severity in sorted(groups, key=lambda key: order.index(key[0]) if key[0] in CHECKS else len(order)):
         told = groups[check, severity]
-        if len(told) > 1 and len({text for _, text in told}) == 1:  # of the data that all have in common
+        if len({text for _, text in told}) == 1:  # of one, or of the data that all have in common: `trials` says whose
             texts = [f"{told[0][1][0].upper()}{told[0][1][1:]}."]
         else:
             texts = [f"Trial {number}: {text}." for number, text in told[:_TOLD]]

@@ -85,7 +85,7 @@ def test_what_is_on_record_is_not_found_again() -> None:
         make_study(repeats=0), lambda trial: {"baselines": low, "findings": (finding("loss_floor", text="as measured"),)}
     )
     (alarm,) = [alarm for alarm in build_report(study).alarms if alarm.title == "Too good to be true"]
-    assert alarm.text == f"Trial {first_complete(study)}: as measured."
+    assert alarm.text == "As measured." and alarm.trials == (first_complete(study),)
 
 
 def test_collapse_between_rungs_and_a_loss_that_stands_still_are_found_in_the_record() -> None:
