@@ -16,9 +16,11 @@ from typing import Any
 
 from autonas import cost, machine
 from autonas.arch import ArchSpec
-from autonas.data.batches import Windows, training_windows
+from autonas.data.batches import Windows
 from autonas.data.dataset import Dataset
+from autonas.data.stages import StagedWindows
 from autonas.data.tokenizer import Tokenizer
+from autonas.difficulty import rank_documents
 from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFailure, resource_error
 from autonas.evaluation.collapse import measure_collapse, real_range
 from autonas.evaluation.decoding import followed_decoding
@@ -31,9 +33,12 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.evaluation.plausibility.findings import run_findings
 from autonas.model.transformer import Transformer, build_model
+from autonas.run_data import plan_lines, run_windows
 from autonas.run_folder import CURVE_LINES, TRIALS, RunLog, claim, probing, read_evaluation, write_json
+from autonas.teachers import load_teaching
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
+from autonas.training.distillation import DistilledStep
 from autonas.training.early_stopping import is_stale, stale_text
 from autonas.training.guards import memory_guard
 from autonas.training.interruption import held_interrupts
@@ -79,9 +84,10 @@ def run_full(
     if "degeneration" in job.objectives:
         real_range(dataset, job.evaluation)
     resolve_device(job.latency.device) if job.latency.table is None else load_table(job.latency.table)
-    windows = training_windows(dataset, job.spec.context_length, job.data_seed, job.unique_tokens)
     device = resolve_device(job.device)
     with sharing(lease_name(device), functools.partial(finish_steps, device)) as turn:
+        rank_documents(job, dataset, make_way=turn.make_way, stop=stop)
+        windows = run_windows(dataset, job)
         outcome = _train_and_score(job, started, dataset, windows, turn, on_progress, stop)
     # Only now: who shares a device and asks to have it alone would wait for himself.
     latencies, notes = _latencies(job)
@@ -92,7 +98,8 @@ def run_full(
         checks={**outcome.checks, **notes},
     )
     check_attempt(folder / "checkpoints", job.attempt)
-    _write_evaluation(job, outcome, windows)
+    epoch = len(dataset.tokens("train")) if job.unique_tokens is None else job.unique_tokens
+    _write_evaluation(job, outcome, epoch)
     return outcome
 
 
@@ -124,7 +131,7 @@ def _train_and_score(
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
     save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
     with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
-        shown = Shown(tokens=state.tokens, data_seed=job.data_seed, unique_tokens=job.unique_tokens)
+        shown = Shown(tokens=state.tokens, windows=windows)
         found = held_out(state.model, dataset, job.evaluation, shown, make_way=turn.make_way)
         rates, samples = measure_collapse(
             state.model, dataset, job.evaluation, job.data_seed, wanted=job.objectives, make_way=turn.make_way
@@ -154,12 +161,23 @@ def _train_and_score(
             "device": str(state.device),
             **state.checks(),
             **({"early stopping": stopped} if stopped else {}),
+            **_shown_checks(job, windows),
             **decoding,
             **found.checks,
             "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time; {_looks(training.log.points)}",
         },
         findings=(*state.findings(), *ended, *found.findings, *run_findings(training.log.points)),
     )
+
+
+def _shown_checks(job: Job, windows: Windows) -> dict[str, str]:
+    """What the run was shown beside its corpus, or of it."""
+    found = {}
+    if isinstance(windows, StagedWindows):
+        found["curriculum"] = "; ".join(plan_lines(windows.plans))
+    if job.teacher is not None:
+        found["teacher"] = f"{job.teacher.model}, weight {job.teacher.weight:g}, temperature {job.teacher.temperature:g}"
+    return found
 
 
 def _looks(points: Sequence[Mapping[str, Any]]) -> str:
@@ -190,6 +208,8 @@ class _Training:
         claim_attempt(self._last.parent, job.attempt)
         if self._last.exists():
             load(self._last, self.state)
+        if job.teacher is not None:
+            self.state.step = DistilledStep(load_teaching(job.teacher, dataset.tokenizer, self.state.device))
         stretch = max(self.total // CURVE_LINES, self.state.step_tokens)
         self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch, attempt=job.attempt)
         self._saved_at, self._save_s = time.monotonic(), 0.0
@@ -219,8 +239,10 @@ class _Training:
         if self.is_stale:
             tokens = max(1, round(tokens * min(trained / budget.tokens, 1.0)))
         with memory_guard(f"forking {self.job.spec.fingerprint}"):
+            taught = self.state.step if self.job.teacher is not None else None
             self.state.step = self.state.kept = None  # the trunk is done: its memory is the fork's
             self.state = fork_cooldown(self.state, tokens)
+            self.state.step = taught
         self._save()
 
     @property
@@ -319,7 +341,7 @@ def _latencies(job: Job) -> tuple[dict[str, Score], dict[str, str]]:
     return scores, {f"latency {key}": value for key, value in latency.stamps.items()}
 
 
-def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:
+def _write_evaluation(job: Job, outcome: Outcome, epoch_tokens: int) -> None:
     """What `autonas evaluate` added to a run that had ended is kept: it knows which weights it was asked of."""
     before: dict[str, Any] = {}
     with contextlib.suppress(StudyError):  # a damaged file is written anew
@@ -330,7 +352,7 @@ def _write_evaluation(job: Job, outcome: Outcome, windows: Windows) -> None:
         "scores": {**before.get("scores", {}), **to_json(outcome.scores)},
         "samples": to_json(outcome.samples),
         "tokens": outcome.tokens,
-        "epochs": outcome.tokens / (windows.num_windows * job.spec.context_length),
+        "epochs": outcome.tokens / epoch_tokens,
         "baselines": dict(outcome.baselines),
         "checks": dict(outcome.checks),
         "findings": to_json(outcome.findings),

@@ -165,7 +165,18 @@ def _check_same(job: Job) -> None:
 def _essence(job: Job) -> dict[str, Any]:
     """What a run depends on. Where it is computed is not of it, nor are its limits or how its schedule is counted."""
     values = to_json(job)
-    names = ("spec", "budget", "seed", "data_seed", "training", "evaluation", "latency", "unique_tokens")
+    names = (
+        "spec",
+        "budget",
+        "seed",
+        "data_seed",
+        "training",
+        "evaluation",
+        "latency",
+        "unique_tokens",
+        "curriculum",
+        "teacher",
+    )
     found = {"steps": run_steps(job), "data": job.data.fingerprint, **{name: values[name] for name in names}}
     found["training"] = {name: value for name, value in values["training"].items() if name not in TrainingSettings.LIMITS}
     return found

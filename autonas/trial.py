@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 from autonas.arch import ArchSpec
+from autonas.curriculum import Curriculum, Teacher
 from autonas.errors import FAILURE_KINDS, FailureKind
 
 Record = TypeVar("Record")
@@ -149,6 +150,8 @@ class Job:
     time_limit_s: float | None = None
     checkpoint_every_s: float = 30.0
     unique_tokens: int | None = None  # of the training split, which alone are trained on: a replica's corpus. None: all
+    curriculum: Curriculum | None = None  # of a full run; None: the whole training split from beginning to end
+    teacher: Teacher | None = None  # that a full run learns from beside the text
 
     @property
     def name(self) -> str:

@@ -329,7 +329,7 @@ def _whole(line: str) -> bool:
 def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, leak: str, turn: Turn) -> Outcome:
     """Score the cooled model by every objective that was asked for. The outcome's time is the caller's to say."""
     settings = job.evaluation
-    shown = Shown(tokens=fork.tokens, data_seed=job.data_seed, unique_tokens=job.unique_tokens)
+    shown = Shown(tokens=fork.tokens, windows=fork.windows)
     with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
         found = held_out(fork.model, dataset, settings, shown, make_way=turn.make_way)
         scores: dict[str, Score] = dict(found.scores)

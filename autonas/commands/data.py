@@ -67,10 +67,10 @@ def _run_losses(run: Path, dataset: Dataset) -> ClassLosses:
     """Loss by token class of a finished run, beside counts of the very tokens that it was shown."""
     import json
 
-    from autonas.data.batches import training_windows
     from autonas.evaluation.baselines import count_bigrams
     from autonas.evaluation.class_loss import class_losses
     from autonas.full_run import load_run
+    from autonas.run_data import run_windows
     from autonas.run_folder import read_job
 
     model, job = load_run(run).model, read_job(run)
@@ -84,7 +84,7 @@ def _run_losses(run: Path, dataset: Dataset) -> ClassLosses:
         tokens = int(json.loads(evaluation.read_text(encoding="utf-8"))["tokens"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{evaluation}: cannot be read ({error}); end the run with --resume, or restore the file") from error
-    windows = training_windows(dataset, job.spec.context_length, job.data_seed, job.unique_tokens)
+    windows = run_windows(dataset, job)
     shown = -(-tokens // job.spec.context_length)
     parts = (windows.take(first, min(_WINDOWS, shown - first)) for first in range(0, shown, _WINDOWS))
     return class_losses(model, dataset, job.evaluation, count_bigrams(parts, dataset.vocab_size))

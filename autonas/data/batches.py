@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ class Windows:
         self._tokens = np.asarray(tokens)
         self._context = context
         self._seed = seed
+        self.content = ""  # a digest of the tokens, where they are not simply those of the data set
+        self.name = f"{context} {seed} {len(tokens)}"  # of this order of the data set's tokens
         self._epoch: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, dtype=np.int64))
 
     @property
@@ -73,6 +76,16 @@ class Windows:
     def num_windows(self) -> int:
         """Windows of one epoch."""
         return (len(self._tokens) - 1) // self._context
+
+    @property
+    def first_pass(self) -> int:
+        """Windows that are shown before one of them comes again."""
+        return self.num_windows
+
+    @property
+    def boundaries(self) -> tuple[int, ...]:
+        """Tokens at which other texts begin to be shown: none, where all of them are shown alike."""
+        return ()
 
     def take(self, first: int, count: int) -> NDArray[np.int64]:
         """Windows `first` … `first + count - 1` of the endless sequence of epochs, as (count, context + 1)."""
@@ -95,7 +108,12 @@ class Windows:
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if self._epoch[0] != epoch:
-            # By sorting raw bits: NumPy promises these to stay the same in later versions, and `permutation` not.
-            bits = np.random.Philox(np.random.SeedSequence([self._seed, epoch])).random_raw(self.num_windows)
-            self._epoch = (epoch, np.argsort(bits, kind="stable").astype(np.int64))
+            self._epoch = (epoch, permutation((self._seed, epoch), self.num_windows))
         return self._epoch[1]
+
+
+def permutation(seed: Sequence[int], count: int) -> NDArray[np.int64]:
+    """A random order of `count` things that depends on `seed` alone."""
+    # By sorting raw bits: NumPy promises these to stay the same in later versions, and `permutation` not.
+    bits = np.random.Philox(np.random.SeedSequence(list(seed))).random_raw(count)
+    return np.argsort(bits, kind="stable").astype(np.int64)

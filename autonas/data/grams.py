@@ -52,19 +52,24 @@ _FACTORS: Final = np.random.Philox(13).random_raw(GRAM).astype(np.uint64) | np.u
 def grams_of(dataset: Dataset, split: str, table: Hashes, first: int, last: int) -> Grams:
     """Those of documents `first` to `last - 1`."""
     starts = dataset.documents(split).starts[first : last + 1]
-    hashes = table[np.asarray(dataset.tokens(split)[starts[0] : starts[-1]])]
+    return token_grams(np.asarray(dataset.tokens(split)[starts[0] : starts[-1]]), starts - starts[0], table, first)
+
+
+def token_grams(tokens: NDArray[np.integer[Any]], starts: NDArray[np.int64], table: Hashes, first: int = 0) -> Grams:
+    """Those of documents that lie end to end in `tokens`, (starts - 1) of them, numbered from `first`."""
+    hashes = table[tokens]
     real = hashes != 0
     before = np.concatenate(([0], np.cumsum(real)))
-    tokens = np.diff(before[starts - starts[0]])
+    sizes = np.diff(before[starts])
     hashes = hashes[real]
-    owners = np.repeat(np.arange(first, last), tokens)
+    owners = np.repeat(np.arange(first, first + len(sizes)), sizes)
     count = max(len(hashes) - GRAM + 1, 0)
     mixed = np.zeros(count, dtype=np.uint64)
     for offset, factor in enumerate(_FACTORS):
         mixed += hashes[offset : offset + count] * factor  # modulo 2^64
     mixed ^= mixed >> np.uint64(32)
     whole = owners[:count] == owners[len(owners) - count :]
-    return Grams(grams=mixed[whole], owners=owners[:count][whole], tokens=tokens)
+    return Grams(grams=mixed[whole], owners=owners[:count][whole], tokens=sizes)
 
 
 def document_chunks(starts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

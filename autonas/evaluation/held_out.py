@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autonas.data.batches import training_windows
+from autonas.data.batches import Windows
 from autonas.data.dataset import Dataset
 from autonas.data.overlap import find_overlap, overlap_finding
 from autonas.data.token_classes import TokenClasses, token_classes
@@ -35,14 +35,13 @@ _KEPT: Final = 8  # counts in memory: one for each rung and seed of a study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a model was trained on: the first `tokens` of a data set's windows in the order of `data_seed`."""
+    """What a model was trained on: the first `tokens` of `windows`."""
 
     tokens: int
-    data_seed: int
-    unique_tokens: int | None = None
+    windows: Windows
 
 
-_COUNTED: dict[tuple[str, int, Shown, EvaluationSettings], tuple[BigramCounts, dict[str, float]]] = {}
+_COUNTED: dict[tuple[str, str, int, EvaluationSettings], tuple[BigramCounts, dict[str, float]]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +69,9 @@ def held_out(
         CorpusError: there is no validation document, or the data set is damaged.
     """
     documents, nats, scored = score_tokens(model, dataset, settings, make_way=make_way)
-    counts, known = _counted(dataset, model.spec.context_length, shown, settings, make_way)
+    counts, known = _counted(dataset, shown, settings, make_way)
     make_way()
-    gap = measure_gap(
-        model,
-        dataset,
-        settings,
-        documents,
-        tokens=shown.tokens,
-        data_seed=shown.data_seed,
-        unique_tokens=shown.unique_tokens,
-        make_way=make_way,
-    )
+    gap = measure_gap(model, dataset, settings, documents, windows=shown.windows, tokens=shown.tokens, make_way=make_way)
     compressed, of_data, classes = _of_data(
         str(dataset.folder), dataset.fingerprint, settings.validation_tokens, settings.language
     )
@@ -109,15 +99,15 @@ def held_out(
 
 
 def _counted(
-    dataset: Dataset, context: int, shown: Shown, settings: EvaluationSettings, make_way: Callable[[], object]
+    dataset: Dataset, shown: Shown, settings: EvaluationSettings, make_way: Callable[[], object]
 ) -> tuple[BigramCounts, dict[str, float]]:
     """Counts of the windows shown, and what models of them score: the same for every trial that was shown the same."""
-    key = (dataset.fingerprint, context, shown, settings)
+    windows = shown.windows
+    key = (dataset.fingerprint, windows.name, shown.tokens, settings)
     if key in _COUNTED:
         _COUNTED[key] = _COUNTED.pop(key)  # the latest used is the last to go
     else:
-        windows = training_windows(dataset, context, shown.data_seed, shown.unique_tokens)
-        number = -(-shown.tokens // context)
+        number = -(-shown.tokens // windows.tokens_per_window)
 
         def parts() -> Iterator[NDArray[np.integer[Any]]]:
             for first in range(0, number, _WINDOWS_AT_ONCE):

@@ -201,6 +201,8 @@ def full_job(
         folder=str(folder),
         device=device,
         threads=threads,
+        curriculum=recipe.curriculum,
+        teacher=recipe.teacher,
     )
 
 

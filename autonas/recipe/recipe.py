@@ -16,10 +16,12 @@ from typing import Any
 
 from autonas import cost
 from autonas.arch import ArchSpec
+from autonas.curriculum import Curriculum, Teacher
 from autonas.data.records import CorpusSettings, TokenizerSettings
 from autonas.objective import OBJECTIVES
 from autonas.policy.problem import SpaceProblem
 from autonas.policy.settings import CalibrationSettings, SearchSettings
+from autonas.recipe.curriculum_sections import describe_curriculum, read_curriculum, read_teacher
 from autonas.recipe.data_sections import read_corpus, read_tokenizer
 from autonas.recipe.finding import find_space
 from autonas.recipe.search_sections import (
@@ -54,13 +56,15 @@ SECTIONS = (
         "budget",
         "horizon",
     ),
-    *("promote", "training", "evaluation", "calibration"),
+    *("promote", "training", "evaluation", "calibration", "curriculum", "teacher"),
 )
-# What may differ between a study and its resumption. `promote` and the replicas concern only what follows a search.
+# What may differ between a study and its resumption. `promote`, replicas, curriculum and teacher concern what follows a search.
 MAY_CHANGE = (
     "budget.trials",
     "budget.max_hours",
     "promote",
+    "curriculum",
+    "teacher",
     "horizon.replicas",
     "horizon.share",
     "horizon.seeds",
@@ -88,6 +92,8 @@ class Recipe:
     calibration: CalibrationSettings
     horizon: HorizonSettings
     promote: PromoteSettings | None
+    curriculum: Curriculum | None  # of full runs, as the teacher is
+    teacher: Teacher | None
     resolved: Mapping[str, Any] = field(repr=False)
 
     @classmethod
@@ -189,7 +195,9 @@ def _read_recipe(node: Node, *, fallback_name: str, at_edge: bool) -> Recipe:
         "calibration": read_calibration(root, search, training),
         "horizon": horizon,
         "promote": read_promote(root),
+        "teacher": read_teacher(root),
     }
+    curriculum = read_curriculum(root, context_length, at_edge)
     resolved = {
         "name": name,
         "corpus": to_json(corpus),
@@ -199,9 +207,18 @@ def _read_recipe(node: Node, *, fallback_name: str, at_edge: bool) -> Recipe:
         "budget": describe_budget(search, batch_tokens),
         "training": describe_training(training),
         **{key: to_json(part) for key, part in parts.items()},
+        "curriculum": None if curriculum is None else describe_curriculum(curriculum),
     }
     return Recipe(
-        name=name, space=space, corpus=corpus, tokenizer=tokenizer, training=training, search=search, resolved=resolved, **parts
+        name=name,
+        space=space,
+        corpus=corpus,
+        tokenizer=tokenizer,
+        training=training,
+        search=search,
+        curriculum=curriculum,
+        resolved=resolved,
+        **parts,
     )
 
 

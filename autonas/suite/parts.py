@@ -32,6 +32,7 @@ from autonas.evaluation.plausibility.gap import measure_gap
 from autonas.evaluation.plausibility.losses import gap_finding, loss_floor
 from autonas.evaluation.profile import collapse_profile
 from autonas.evaluation.sandbox import Sandbox
+from autonas.run_data import run_windows
 from autonas.run_folder import read_curve, read_evaluation
 from autonas.suite.subject import SUITE_VERSION, Subject, digest
 from autonas.trial import Finding, LatencySettings, from_json, to_json
@@ -192,7 +193,6 @@ def _corpus(subject: Subject) -> dict[str, Any]:
 
 def _plausibility(subject: Subject) -> dict[str, Any]:
     """What the run's curve says, its loss against baselines, and its gap to training loss measured alike."""
-    job = subject.job
     documents = evaluate_loss(subject.loaded.model, subject.dataset, subject.evaluation, make_way=subject.make_way)
     subject.step(1, 3)
     gap = measure_gap(
@@ -200,9 +200,8 @@ def _plausibility(subject: Subject) -> dict[str, Any]:
         subject.dataset,
         subject.evaluation,
         documents,
+        windows=run_windows(subject.dataset, subject.job),
         tokens=subject.tokens,
-        data_seed=job.data_seed,
-        unique_tokens=job.unique_tokens,
         make_way=subject.make_way,
     )
     subject.step(2, 3)

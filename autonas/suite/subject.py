@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autonas.data.batches import training_windows
 from autonas.data.dataset import Dataset
 from autonas.evaluation.coding.records import CodingSettings
 from autonas.evaluation.profile import ProfileSettings
 from autonas.full_run import LoadedRun
+from autonas.run_data import run_windows
 from autonas.run_folder import read_evaluation, run_tokens
 from autonas.trial import EvaluationSettings, Job
 
@@ -63,14 +63,14 @@ class Subject:
     def text(self, most: int) -> NDArray[np.int64]:
         """Tokens of the text that the run was shown, each once, in the order it was shown; at most so many."""
         context = self.loaded.spec.context_length
-        windows = training_windows(self.dataset, context, self.job.data_seed, self.job.unique_tokens)
+        windows = run_windows(self.dataset, self.job)
         count = min(-(-self.tokens // context), windows.num_windows, most // context)
         return windows.take(0, count)[:, :-1].reshape(-1)
 
     def shown(self) -> Iterator[NDArray[np.int64]]:
         """The training windows that the run was shown, some thousands at a time."""
         context = self.loaded.spec.context_length
-        windows = training_windows(self.dataset, context, self.job.data_seed, self.job.unique_tokens)
+        windows = run_windows(self.dataset, self.job)
         count = -(-self.tokens // context)
         for first in range(0, count, _WINDOWS_AT_ONCE):
             self.make_way()

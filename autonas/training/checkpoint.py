@@ -158,8 +158,9 @@ def _kept(
 
 
 def _order(windows: Windows) -> str:
-    """A digest of the first windows: another corpus, tokenizer or data seed gives another one."""
-    return hashlib.sha256(windows.take(0, 8).tobytes()).hexdigest()[:12]
+    """A digest of the first windows: another corpus, tokenizer, data seed or curriculum gives another one."""
+    whole = windows.name.encode() if windows.content else b""
+    return hashlib.sha256(windows.take(0, 8).tobytes() + whole).hexdigest()[:12]
 
 
 def _difference(name: str, found: object, expected: object) -> str:

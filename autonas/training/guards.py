@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,14 +30,18 @@ _OUT_OF_MEMORY = (
 class LossGuard:
     """Watches the training loss of one trial; its whole state goes to JSON, so that a resumed trial fails where it would have.
 
+    At `boundaries` (tokens) other texts begin to be shown, whose loss may be another: the running mean begins anew there.
+
     Raises:
         TrialFailure: from `check`. "nan": the loss or the gradient norm is not finite. "diverged": the running mean of the loss
             lies above log V + 1 after the warm-up, or 2 nats above its own best.
     """
 
-    def __init__(self, vocab_size: int, warmup_tokens: int) -> None:
+    def __init__(self, vocab_size: int, warmup_tokens: int, boundaries: Sequence[int] = ()) -> None:
         self._limit = math.log(vocab_size) + ABOVE_UNIFORM_NATS
         self._warmup_tokens = warmup_tokens
+        self._boundaries = tuple(boundaries)
+        self._stage = 0  # how many of them lie behind
         self._steps = 0
         self._sum = 0.0
         self._mean = math.inf  # of the loss, running
@@ -53,6 +58,9 @@ class LossGuard:
             raise TrialFailure("nan", f"the loss is {loss} after {tokens:,} tokens")
         if not math.isfinite(gradient_norm):
             raise TrialFailure("nan", f"the gradient norm is {gradient_norm} after {tokens:,} tokens")
+        stage = bisect_left(self._boundaries, tokens)
+        if stage != self._stage:
+            self._stage, self._steps, self._sum, self._best = stage, 0, 0.0, math.inf
         decay = 1.0 - 1.0 / HORIZON_STEPS
         self._steps += 1
         self._sum = decay * self._sum + (1.0 - decay) * loss
@@ -66,10 +74,11 @@ class LossGuard:
             raise TrialFailure("diverged", f"the loss rose from {self._best:.2f} to {mean:.2f} nats by {tokens:,} tokens")
 
     def state(self) -> dict[str, Any]:
-        return {"steps": self._steps, "sum": self._sum, "best": None if math.isinf(self._best) else self._best}
+        best = None if math.isinf(self._best) else self._best
+        return {"steps": self._steps, "sum": self._sum, "best": best, "stage": self._stage}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._steps, self._sum = int(state["steps"]), float(state["sum"])
+        self._steps, self._sum, self._stage = int(state["steps"]), float(state["sum"]), int(state.get("stage", 0))
         self._best = math.inf if state["best"] is None else float(state["best"])
         decay = 1.0 - 1.0 / HORIZON_STEPS
         self._mean = self._sum / (1.0 - decay**self._steps) if self._steps else math.inf

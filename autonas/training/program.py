@@ -40,7 +40,9 @@ class StepProgram:
         self._spec, self._optimizer, self._flat = spec, state.optimizer, flat
         self._clip_norm = state.settings.clip_norm
         self._micro_windows = min(state.micro_windows or state.step_windows, state.step_windows)
-        self._tokens = resident_tokens(state.windows.tokens, state.device, state.data_fingerprint)
+        self._tokens = resident_tokens(
+            state.windows.tokens, state.device, state.data_fingerprint and state.data_fingerprint + state.windows.content
+        )
         self._loss = best_loss(state.device) if fused_loss else torch_loss_
         dtype = autocast_dtype(state.settings.precision, state.device)
         self._cast = flat.weights if dtype is None else flat.weights.to(dtype)

@@ -162,7 +162,7 @@ def new_state(
         windows=windows,
         settings=settings,
         schedule=schedule,
-        guard=LossGuard(spec.vocab_size, settings.warmup_tokens),
+        guard=LossGuard(spec.vocab_size, settings.warmup_tokens, windows.boundaries),
         watch=_new_watch(model, windows, settings),
         seed=seed,
         data_fingerprint=data_fingerprint,
@@ -178,7 +178,7 @@ def fork_cooldown(state: TrainState, cooldown_tokens: int) -> TrainState:
     model = copy.deepcopy(state.model)
     optimizer = make_optimizer(model, model.spec, state.settings)
     set_moments(optimizer, dict(moments(state.optimizer)))
-    guard = LossGuard(model.spec.vocab_size, state.settings.warmup_tokens)
+    guard = LossGuard(model.spec.vocab_size, state.settings.warmup_tokens, state.windows.boundaries)
     guard.restore(state.guard.state())
     watch = _new_watch(model, state.windows, state.settings)
     watch.restore(state.watch.state())
@@ -209,6 +209,7 @@ def _new_watch(model: Transformer, windows: Windows, settings: TrainingSettings)
     return Watch(
         step_tokens=settings.batch_tokens // context * context,
         warmup_tokens=settings.warmup_tokens,
-        epoch_tokens=windows.num_windows * context,
+        epoch_tokens=windows.first_pass * context,
+        boundaries=windows.boundaries,
         floor=smoothing_floor(model.spec.label_smoothing, model.spec.vocab_size),
     )

@@ -42,6 +42,7 @@ class Curve:
     means: Sequence[float]
     warmup_tokens: int
     epoch_tokens: int
+    offset: int = 0  # tokens before all of these, where the curve is that of a later part of a training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ def find_rise(curve: Curve, stable_end: int | None = None) -> str | None:
     count = len({one.ends for _, one in risen})
     others = f", and in {count - 1} other epochs" if count > 1 else ""
     return (
-        f"the training loss rose from {low:.2f} to {high:.2f} nats between {worst.begins:,} and {worst.ends:,} tokens"
+        f"the training loss rose from {low:.2f} to {high:.2f} nats between {worst.begins + curve.offset:,} and "
+        f"{worst.ends + curve.offset:,} tokens"
         f"{worst.where}{others}; noise alone does so in less than one training of {1 / FALSE_ALARM:,.0f}"
     )
 

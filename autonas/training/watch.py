@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autonas.training.trend import Curve, find_rise
@@ -28,11 +28,17 @@ Lowest = tuple[float, int]  # a running mean of the loss, and the tokens where i
 
 
 class Watch:
-    """Of one training, whose epochs have `epoch_tokens`; `floor` is the least loss that its label smoothing allows."""
+    """Of one training, whose epochs have `epoch_tokens`; `floor` is the least loss that its label smoothing allows.
 
-    def __init__(self, *, step_tokens: int, warmup_tokens: int, epoch_tokens: int, floor: float) -> None:
+    At `boundaries` (tokens) other texts begin to be shown: a loss may be higher behind one than before it.
+    """
+
+    def __init__(
+        self, *, step_tokens: int, warmup_tokens: int, epoch_tokens: int, floor: float, boundaries: Sequence[int] = ()
+    ) -> None:
         self._step_tokens, self._warmup_tokens, self._epoch_tokens = step_tokens, warmup_tokens, epoch_tokens
         self._floor = floor
+        self._boundaries = tuple(boundaries)
         self._first: int | None = None  # the tokens at which the first step began
         self._norms: deque[float] = deque()
         self._ordered: list[float] = []
@@ -113,15 +119,31 @@ class Watch:
         )
 
     def _rise_finding(self, stable_end: int | None) -> tuple[str, str] | None:
-        curve = Curve(
-            first=self._first or 0,
-            bin_tokens=self._bin_steps * self._step_tokens,
-            means=[total / self._bin_steps for total in self._bins],
-            warmup_tokens=self._warmup_tokens,
-            epoch_tokens=self._epoch_tokens,
-        )
-        rise = find_rise(curve, stable_end)
-        return None if rise is None else ("rising_loss", rise)
+        means = [total / self._bin_steps for total in self._bins]
+        each, first = self._bin_steps * self._step_tokens, self._first or 0
+        if not self._boundaries:
+            whole = Curve(
+                first=first, bin_tokens=each, means=means, warmup_tokens=self._warmup_tokens, epoch_tokens=self._epoch_tokens
+            )
+            rise = find_rise(whole, stable_end)
+            return None if rise is None else ("rising_loss", rise)
+        # Each stage is judged as an epoch is that stands alone: by its second half.
+        last = first + each * len(means)
+        for begins, ends in zip((0, *self._boundaries), (*self._boundaries, max(last, self._boundaries[-1])), strict=True):
+            inside = [number for number in range(len(means)) if begins <= first + each * number <= ends - each]
+            if inside and ends > begins:
+                stage = Curve(
+                    first=first + each * inside[0] - begins,
+                    bin_tokens=each,
+                    means=[means[number] for number in inside],
+                    warmup_tokens=max(self._warmup_tokens - begins, 0),
+                    epoch_tokens=ends - begins,
+                    offset=begins,
+                )
+                rise = find_rise(stage, None if stable_end is None else max(stable_end - begins, 0))
+                if rise is not None:
+                    return "rising_loss", rise
+        return None
 
     def _floor_finding(self) -> Finding | None:
         """Near the floor is an alarm in the first epoch. Later the loss may come there by learning by heart: a note."""

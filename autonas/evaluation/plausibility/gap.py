@@ -10,7 +10,6 @@ left below 0 by more than its error has no honest reason.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autonas.data.batches import Windows, training_windows
+from autonas.data.batches import Windows
 from autonas.data.dataset import Dataset
 from autonas.evaluation.baselines import bigram_probabilities, count_bigrams, unigram_probabilities
 from autonas.evaluation.intervals import ratio_estimate
@@ -34,7 +33,9 @@ PROBED_TOKENS: Final = 8_192
 FEWEST: Final = 8  # clusters on either side, with fewer of which an error is itself a guess
 _CLUSTERS: Final = 24  # neighbouring windows are of one document or project, and no independent ones
 _CONTROL_TOKENS: Final = 1_000_000  # that the bigram model is fitted on, at most
+_KEPT: Final = 16
 Floats = NDArray[np.float64]
+_KNOWN: dict[tuple[str, str, int, int], tuple[Floats, Floats]] = {}
 
 
 def measure_gap(
@@ -43,21 +44,18 @@ def measure_gap(
     settings: EvaluationSettings,
     documents: DocumentLosses,
     *,
+    windows: Windows,
     tokens: int,
-    data_seed: int,
-    unique_tokens: int | None = None,
     make_way: Callable[[], object] = lambda: None,
 ) -> Gap | None:
-    """The gap of a model that was shown the first `tokens` of its training windows and has `documents` as validation losses.
+    """The gap of a model that was shown the first `tokens` of `windows` and has `documents` as validation losses.
 
     None with fewer than eight validation documents or windows to score: their error is not known then.
 
     Raises:
         CorpusError: the data set is damaged.
     """
-    context = model.spec.context_length
-    windows = training_windows(dataset, context, data_seed, unique_tokens)
-    shown = -(-tokens // context)
+    shown = -(-tokens // windows.tokens_per_window)
     probed, others = shown_windows(windows, shown)
     if min(len(probed), len(documents.nats)) < FEWEST or len(others) < 2:
         return None
@@ -66,7 +64,7 @@ def measure_gap(
         nats, _ = document_nats(model, made, make_way)
     trained = merge_documents(nats, np.diff(made.starts), made.bytes, clusters=_CLUSTERS)
     make_way()
-    hard, light = _control(dataset, windows, (context, data_seed, unique_tokens, shown), settings)
+    hard, light = _control(dataset, windows, shown, settings)
     knows = bigram_share(sum(trained.nats), light.sum(axis=1))
     return gap_between(documents, trained, knows @ hard, knows @ light)
 
@@ -108,13 +106,7 @@ def shown_windows(windows: Windows, shown: int) -> tuple[NDArray[np.int64], NDAr
     return probed, _spread(np.setdiff1d(starts, probed), _CONTROL_TOKENS // each)
 
 
-@functools.lru_cache(maxsize=16)
-def _known(
-    folder: str, fingerprint: str, asked: tuple[int, int, int | None, int], validation_tokens: int
-) -> tuple[Floats, Floats]:
-    dataset = Dataset.open(folder, fingerprint)
-    context, data_seed, unique_tokens, shown = asked
-    windows = training_windows(dataset, context, data_seed, unique_tokens)
+def _counted(dataset: Dataset, windows: Windows, shown: int, validation_tokens: int) -> tuple[Floats, Floats]:
     probed, others = shown_windows(windows, shown)
     counts = count_bigrams(_taken(windows, others), dataset.vocab_size)
 
@@ -132,14 +124,17 @@ def _known(
     return counted(validation), counted(made, _CLUSTERS)
 
 
-def _control(
-    dataset: Dataset, windows: Windows, asked: tuple[int, int, int | None, int], settings: EvaluationSettings
-) -> tuple[Floats, Floats]:
+def _control(dataset: Dataset, windows: Windows, shown: int, settings: EvaluationSettings) -> tuple[Floats, Floats]:
     """Nats of a unigram and a bigram model on validation documents (2, D) and on clusters of probed windows (2, C).
 
     The same for many trials.
     """
-    return _known(str(dataset.folder), dataset.fingerprint, asked, settings.validation_tokens)
+    key = (dataset.fingerprint, windows.name, shown, settings.validation_tokens)
+    if key not in _KNOWN:
+        while len(_KNOWN) >= _KEPT:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = _counted(dataset, windows, shown, settings.validation_tokens)
+    return _KNOWN[key]
 
 
 def _taken(windows: Windows, starts: NDArray[np.int64]) -> NDArray[np.int64]:
