@@ -17,7 +17,7 @@ class Stage:
     """A part of a run with documents of its own choice. An empty choice is all of the training split."""
 
     share: float  # of the run's tokens; shares of all stages add up to 1
-    sources: tuple[tuple[str, float], ...] = ()  # each with its share of the stage's tokens; none: as many as there are
+    sources: tuple[tuple[str, float], ...] = ()  # each with its share of the tokens; none: those of the corpus, as they are
     difficulty: tuple[float, float] = (0.0, 1.0)  # between which shares of the tokens, from the easiest document on
     min_tokens: int = 0  # of a document
     max_tokens: int | None = None

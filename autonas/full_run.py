@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autonas import cost, machine
 from autonas.arch import ArchSpec
 from autonas.data.batches import Windows
@@ -30,8 +33,9 @@ from autonas.evaluation.latency import lease_name, measured_latency, resolve_dev
 from autonas.evaluation.latency_cache import load_table
 from autonas.evaluation.leak import leak_test
 from autonas.evaluation.lease import Turn, sharing
-from autonas.evaluation.loss import evaluate_loss, loss_scores
+from autonas.evaluation.loss import loss_scores, losses_by_source, score_tokens
 from autonas.evaluation.plausibility.findings import run_findings
+from autonas.evaluation.scored import ScoredTokens
 from autonas.model.transformer import Transformer, build_model
 from autonas.run_data import plan_lines, run_windows
 from autonas.run_folder import CURVE_LINES, TRIALS, RunLog, claim, probing, read_evaluation, write_json
@@ -45,7 +49,7 @@ from autonas.training.interruption import held_interrupts
 from autonas.training.loop import Progress, finish_steps, train
 from autonas.training.rollback import settle
 from autonas.training.state import fork_cooldown, new_state
-from autonas.trial import Finding, Job, Outcome, Score, to_json
+from autonas.trial import EvaluationSettings, Finding, Job, Outcome, Score, to_json
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
 _CURVE_POINTS = 64
@@ -302,7 +306,7 @@ class _Training:
         tokens = min(self.job.evaluation.validation_tokens, probing(self.total)[1])
         settings = dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
         with memory_guard(f"evaluating {self.job.spec.fingerprint}"):
-            documents = evaluate_loss(self.state.model, self.dataset, settings, make_way=self._turn.make_way)
+            documents, nats, scored = score_tokens(self.state.model, self.dataset, settings, make_way=self._turn.make_way)
             look = (
                 probe_generation(self.state.model, self.dataset, settings, self.job.data_seed, self._turn.make_way)
                 if looks
@@ -316,12 +320,17 @@ class _Training:
                 "val_low": score.low,
                 "val_high": score.high,
                 "val_tokens": sum(documents.tokens),
+                **self._by_source(settings, nats, scored),
                 **({} if look is None else {"generation": look}),
             }
         )
         self.num_probes += 1
         self.probe_s += self._turn.clock() - begun
         return score.value
+
+    def _by_source(self, settings: EvaluationSettings, nats: NDArray[np.float64], scored: ScoredTokens) -> dict[str, Any]:
+        found = losses_by_source(self.dataset, settings, "validation", nats, scored)
+        return {"val_sources": {name: loss_scores(one)["val_loss"].value for name, one in found.items()}} if found else {}
 
     def _save(self) -> None:
         begun = time.monotonic()

@@ -182,6 +182,24 @@ def _add_runs(command: Command) -> None:
     generate.add_argument("--json", action="store_true", help="print prompt and completion as JSON, not streamed")
     _study_options(generate)
 
+    teach = command(
+        "teach",
+        "data",
+        "let a model write texts for another to learn from",
+        "autonas teach RUN --space code_lm.yaml --out texts.jsonl",
+    )
+    teach.add_argument(
+        "model", metavar="MODEL", help="a run's folder, or a causal model of Hugging Face: a folder or a hub name"
+    )
+    teach.add_argument("--space", required=True, metavar="FILE", help="the recipe whose training split the texts begin with")
+    teach.add_argument("--out", required=True, metavar="FILE", help="JSON Lines, for `curriculum: {texts: {NAME: FILE}}`")
+    teach.add_argument("--texts", type=_count, default=1000, metavar="N", help="how many are begun (1,000)")
+    teach.add_argument("--max-tokens", type=_count, default=120, metavar="N", help="that each is gone on with (120)")
+    teach.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 is greedy")
+    teach.add_argument("--seed", type=int, default=0, metavar="S")
+    teach.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    teach.add_argument("--json", action="store_true", help="print what was written as JSON")
+
     latency = command("latency", "runs", "time an architecture on this machine", "autonas latency --spec arch.yaml --json")
     latency.add_argument("--spec", required=True, metavar="FILE")
     latency.add_argument("--space", metavar="FILE", help="take the latency section of this recipe")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,8 +77,6 @@ def curriculum_sources(dataset: Dataset, curriculum: Curriculum) -> dict[str, So
                     f"curriculum.stages[{number}].sources: there is no source {name!r}; the corpus has "
                     f"{', '.join(corpus)}, beside which there are {PAIRS} and the names of curriculum.texts"
                 )
-    if not any(stage.sources for stage in curriculum.stages):
-        return {name: found[name] for name in (*corpus, *(name for name, _ in curriculum.texts))}
     return found
 
 
@@ -115,7 +114,7 @@ def _ranked(sources: Mapping[str, Source], difficulty: Mapping[str, NDArray[np.f
         values = difficulty.get(name)
         if values is None or len(values) != len(source.starts) - 1:
             raise StudyError(f"{DIFFICULTY_FILE} is not of this corpus: it does not know {name!r}. Train the run anew.")
-        ranked[name] = Source(tokens=source.tokens, starts=source.starts, difficulty=values)
+        ranked[name] = dataclasses.replace(source, difficulty=values)
     return ranked
 
 
@@ -138,7 +137,8 @@ def _encoded(dataset: Dataset, texts: list[str]) -> Source:
     """Texts as documents of the data set's tokenizer, each with its end-of-text."""
     end = dataset.tokenizer.end_of_text
     ids = [np.array([*tokens, end], dtype=dataset.tokens("train").dtype) for tokens in dataset.tokenizer.encode_batch(texts)]
-    return Source(tokens=np.concatenate(ids), starts=np.concatenate(([0], np.cumsum([len(one) for one in ids]))))
+    starts = np.concatenate(([0], np.cumsum([len(one) for one in ids])))
+    return Source(tokens=np.concatenate(ids), starts=starts, of_corpus=False)
 
 
 def _texts(dataset: Dataset, name: str, file: Path) -> Source:

@@ -34,7 +34,7 @@ from autonas.evaluation.coding.tasks import builtin_tasks
 from autonas.evaluation.generation_probe import probe_generation
 from autonas.evaluation.held_out import HeldOut, Shown, held_out
 from autonas.evaluation.leak import leak_test
-from autonas.evaluation.loss import evaluate_loss, loss_scores
+from autonas.evaluation.loss import evaluate_loss, loss_scores, score_tokens
 from autonas.evaluation.plausibility import CHECKS
 from autonas.evaluation.plausibility.findings import run_findings
 from autonas.evaluation.plausibility.gap import measure_gap
@@ -119,7 +119,7 @@ def trained(model: Transformer, dataset: Dataset, steps: int, **changes: Any) ->
 
 def scored(state: TrainState, dataset: Dataset) -> HeldOut:
     """As a worker scores it."""
-    return held_out(state.model, dataset, EVALUATION, Shown(tokens=state.tokens, data_seed=0))
+    return held_out(state.model, dataset, EVALUATION, Shown(tokens=state.tokens, windows=state.windows))
 
 
 def alarms(findings: tuple[Finding, ...]) -> dict[str, str]:
@@ -227,6 +227,11 @@ def constant_loss(model: Transformer, dataset: Dataset, settings: EvaluationSett
     return dataclasses.replace(real, nats=tuple(2.5 * tokens for tokens in real.tokens))
 
 
+def constant_scores(model: Transformer, dataset: Dataset, settings: EvaluationSettings, **_: Any) -> Any:
+    found = score_tokens(build_model(model.spec, 0), dataset, settings)
+    return constant_loss(model, dataset, settings), np.full_like(found[1], 2.5), found[2]
+
+
 @pytest.mark.slow
 def test_a_validation_loss_that_is_a_constant_is_found_in_the_run(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, honest: TrainState
@@ -234,13 +239,13 @@ def test_a_validation_loss_that_is_a_constant_is_found_in_the_run(
     outcome = run_job(run_job_of(dataset, tmp_path / "honest", 40))
     assert outcome.ok and outcome.findings == ()
     assert len(validation_losses(tmp_path / "honest")) == 20
-    monkeypatch.setattr(full_run, "evaluate_loss", constant_loss)
+    monkeypatch.setattr(full_run, "score_tokens", constant_scores)
     outcome = run_job(run_job_of(dataset, tmp_path / "stub", 40))
     assert set(validation_losses(tmp_path / "stub")) == {2.5}
     assert "validation loss was 2.5 in all of 20 measurements" in alarms(outcome.findings)["constant"]
     # And already of one measurement: the model would be better at what it was never shown.
     stub = constant_loss(honest.model, dataset, EVALUATION)
-    gap = measure_gap(honest.model, dataset, EVALUATION, stub, tokens=honest.tokens, data_seed=0)
+    gap = measure_gap(honest.model, dataset, EVALUATION, stub, windows=honest.windows, tokens=honest.tokens)
     assert gap is not None
     finding = gap_finding(gap)
     assert finding is not None and finding.severity == "alarm" and "no better at what it was not shown" in finding.text

@@ -90,6 +90,37 @@ def _run_losses(run: Path, dataset: Dataset) -> ClassLosses:
     return class_losses(model, dataset, job.evaluation, count_bigrams(parts, dataset.vocab_size))
 
 
+def teach(options: argparse.Namespace) -> int:
+    from autonas.api import read_recipe
+    from autonas.data.dataset import prepare
+    from autonas.teachers import write_texts
+    from autonas.trial import to_json
+
+    recipe = read_recipe(options.space)
+    file = Path(options.out)
+    if file.exists():
+        raise RequestError(f"--out {file} exists already; remove it, or name another file")
+    dataset = prepare(recipe.corpus, recipe.tokenizer, say=note)
+    written = write_texts(
+        options.model,
+        dataset,
+        file,
+        count=options.texts,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+        device=options.device,
+        say=note,
+    )
+    if options.json:
+        print_json({"file": str(file), **to_json(written)})
+    else:
+        print(
+            f"{file}: {written.texts:,} texts, {written.characters:,} characters; {written.collapsed:,} left out as collapsed"
+        )
+    return OK
+
+
 def tokenizer(options: argparse.Namespace) -> int:
     from autonas.api import read_recipe
     from autonas.data.dataset import train_tokenizer

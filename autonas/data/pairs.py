@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import ast
+import functools
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -27,8 +28,14 @@ class Pair:
     document: int
 
 
-def training_pairs(dataset: Dataset) -> list[Pair]:
-    """Every function and method of the training split that says something; of equal ones the first."""
+def training_pairs(dataset: Dataset) -> tuple[Pair, ...]:
+    """Every function and method of the training split that says something; of equal bodies the first."""
+    return _training_pairs(str(dataset.folder), dataset.fingerprint)
+
+
+@functools.lru_cache(maxsize=1)  # a run asks for them again and again, and a large corpus takes a minute
+def _training_pairs(folder: str, fingerprint: str) -> tuple[Pair, ...]:
+    dataset = Dataset.open(folder, fingerprint)
     seen: set[str] = set()
     found = []
     for number in range(len(dataset.documents("train"))):
@@ -36,7 +43,7 @@ def training_pairs(dataset: Dataset) -> list[Pair]:
             if pair.body not in seen:
                 seen.add(pair.body)
                 found.append(pair)
-    return found
+    return tuple(found)
 
 
 def pairs_of(text: str, document: int = 0) -> Iterator[Pair]:
@@ -60,39 +67,27 @@ def pairs_of(text: str, document: int = 0) -> Iterator[Pair]:
 
 
 def _pair(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str], document: int) -> Pair | None:
-    first = min(node.lineno, *(one.lineno for one in node.decorator_list)) - 1 if node.decorator_list else node.lineno - 1
     documented = ast.get_docstring(node, clean=False) is not None
     statements = node.body[1:] if documented else node.body
     if not statements or node.end_lineno is None:
         return None
-    begin = (
-        min(statements[0].lineno, *(one.lineno for one in getattr(statements[0], "decorator_list", [])), statements[0].lineno)
-        - 1
-    )
-    before = node.body[0].end_lineno if documented else None
-    # Comments before the first statement belong to the body; a body on the line of its signature is none.
-    top = before if before is not None else _signature_end(node, begin, lines)
-    if top is None or top > begin or node.end_lineno - begin < _FEWEST_LINES:
+    first = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
+    # Comments before the first statement belong to the body.
+    top = node.body[0].end_lineno if documented else _signature_end(node, statements[0].lineno - 1, lines)
+    if top is None or top >= statements[0].lineno or node.end_lineno - top < _FEWEST_LINES:
         return None
-    whole = textwrap.dedent("".join(lines[first : node.end_lineno]))
-    own = whole.splitlines(keepends=True)
-    cut = top - first
-    head, body = "".join(own[:cut]), "".join(own[cut:])
-    if not body.endswith("\n"):
-        body += "\n"
-    try:
-        ast.parse(head + body)
-    except (SyntaxError, ValueError):
-        return None  # a text whose indentation a multi-line string has broken
-    return Pair(name=node.name, head=head, body=body, document=document)
+    own = textwrap.dedent("".join(lines[first : node.end_lineno])).splitlines(keepends=True)
+    head, body = "".join(own[: top - first]), "".join(own[top - first :])
+    body = body if body.endswith("\n") else body + "\n"
+    # A string of several lines may have kept the indentation from being taken off.
+    return Pair(name=node.name, head=head, body=body, document=document) if not head[:1].isspace() else None
 
 
 def _signature_end(node: ast.FunctionDef | ast.AsyncFunctionDef, begin: int, lines: list[str]) -> int | None:
-    """The line behind the signature's colon, from 0; None where the body begins on it."""
-    last = max([node.lineno, *(one.end_lineno or 0 for one in ast.walk(node.args) if hasattr(one, "end_lineno"))])
-    if node.returns is not None:
-        last = max(last, node.returns.end_lineno or 0)
-    for number in range(last - 1, begin):
-        if lines[number].split("#")[0].rstrip().endswith(":"):
+    """The line behind the signature's colon, from 0, at most `begin`; None where the body begins on it."""
+    ends = [node.lineno, *(one.end_lineno or 0 for one in (*node.args.args, *node.args.kwonlyargs, node.args.vararg) if one)]
+    ends += [one.end_lineno or 0 for one in (node.args.kwarg, node.returns) if one]
+    for number in range(max(ends) - 1, begin):
+        if lines[number].partition("#")[0].rstrip().endswith(":"):
             return number + 1
     return None

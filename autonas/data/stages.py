@@ -31,6 +31,7 @@ class Source:
     tokens: Tokens
     starts: NDArray[np.int64]  # (n + 1,)
     difficulty: Floats | None = None  # (n,) nats per token of a small model; None where nobody asks
+    of_corpus: bool = True  # shown where a stage names no sources; others are shown where they are named
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -142,7 +143,7 @@ def choose(sources: Mapping[str, Source], stage: Stage, number: int, context: in
     Raises:
         RecipeError: a source that is named has no such documents, or none has.
     """
-    wanted = [name for name, _ in stage.sources] or list(sources)
+    wanted = [name for name, _ in stage.sources] or [name for name, source in sources.items() if source.of_corpus]
     # One ranking for all sources: the easiest documents of all, and not of each.
     bounds = _bounds([sources[name] for name in wanted], stage.difficulty) if stage.is_ranked else None
     found = {}
@@ -249,6 +250,7 @@ def _only(source: Source, numbers: NDArray[np.int64]) -> Source:
         tokens=np.concatenate(parts) if parts else source.tokens[:0],
         starts=np.concatenate(([0], np.cumsum(source.lengths[numbers]))),
         difficulty=None if source.difficulty is None else source.difficulty[numbers],
+        of_corpus=source.of_corpus,
     )
 
 

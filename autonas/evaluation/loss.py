@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autonas.data.dataset import Dataset
+from autonas.data.statistics import sources_of
 from autonas.evaluation.intervals import ratio_estimate as ratio_estimate
 from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.passes import token_nats
-from autonas.evaluation.scored import ScoredTokens, scored_tokens
+from autonas.evaluation.scored import ScoredTokens, choose_documents, scored_tokens
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import DocumentLosses, EvaluationSettings, Score
 
@@ -57,6 +58,21 @@ def score_tokens(
         nats, how = token_nats(model, scored, make_way)
     sums = np.add.reduceat(nats, scored.starts[:-1])
     return merge_documents(sums, np.diff(scored.starts), scored.bytes, how=how), nats, scored
+
+
+def losses_by_source(
+    dataset: Dataset, settings: EvaluationSettings, split: str, nats: NDArray[np.float64], scored: ScoredTokens
+) -> dict[str, DocumentLosses]:
+    """What `score_tokens` found, by where documents are from; nothing where all are from one place."""
+    documents = dataset.documents(split)
+    names = [documents.names[number] for number in choose_documents(documents, settings.validation_tokens)]
+    owners = np.array(sources_of(names))
+    sums, tokens = np.add.reduceat(nats, scored.starts[:-1]), np.diff(scored.starts)
+    found = {}
+    for source in dict.fromkeys(owners.tolist()):
+        own = owners == source
+        found[source] = merge_documents(sums[own], tokens[own], scored.bytes[own])
+    return found if len(found) > 1 else {}
 
 
 def merge_documents(

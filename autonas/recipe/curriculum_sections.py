@@ -28,7 +28,7 @@ def read_curriculum(root: Section, context_length: int, at_edge: bool) -> Curric
     stages = tuple(_stage(item.section(fields_of(Stage)), share) for item, share in zip(items, shares, strict=True))
     named = {name for stage in stages for name, _ in stage.sources}
     for name, _ in texts:
-        if name not in named and all(stage.sources for stage in stages):
+        if name not in named:
             raise node.complaint(f"texts: no stage names {name!r} among its sources; name it in one, or leave the file out")
     judge, own = Judge(), section.child("judge", fields_of(Judge))
     return Curriculum(

@@ -129,6 +129,9 @@ def _loss(result: Values) -> Iterator[Table]:
         tokens = sum(found["documents"]["tokens"])
         documents = len(found["documents"]["nats"])
         rows.append((split, cell(scores["val_loss"]), cell(scores["bits_per_byte"]), f"{tokens:,}", f"{documents:,}"))
+        for source, own in found.get("sources", {}).items():
+            label = f"{split}: {source}"
+            rows.append((label, cell(own["val_loss"]), cell(own["bits_per_byte"]), "", f"{own['documents']:,}"))
     about = "unsmoothed, each token once, without dropout; 95 % intervals clustered by document"
     yield Table(
         name="loss",

@@ -26,7 +26,7 @@ from autonas.evaluation.degeneration import RANGE_VERSION
 from autonas.evaluation.detectors import SUITE_VERSION as COLLAPSE_VERSION
 from autonas.evaluation.latency import latency_stamps, measure_latency, measured_latency
 from autonas.evaluation.leak import leak_test
-from autonas.evaluation.loss import evaluate_loss, loss_scores
+from autonas.evaluation.loss import evaluate_loss, loss_scores, losses_by_source, score_tokens
 from autonas.evaluation.plausibility.findings import run_findings
 from autonas.evaluation.plausibility.gap import measure_gap
 from autonas.evaluation.plausibility.losses import gap_finding, loss_floor
@@ -55,8 +55,14 @@ def _loss(subject: Subject) -> dict[str, Any]:
     found: dict[str, Any] = {}
     splits = [split for split in ("validation", "test", "train") if len(subject.dataset.documents(split))]
     for number, split in enumerate(splits):
-        documents = evaluate_loss(subject.loaded.model, subject.dataset, subject.evaluation, split, make_way=subject.make_way)
-        found[split] = {"scores": to_json(loss_scores(documents)), "documents": to_json(documents)}
+        model, dataset, settings = subject.loaded.model, subject.dataset, subject.evaluation
+        documents, nats, scored = score_tokens(model, dataset, settings, split, make_way=subject.make_way)
+        sources = losses_by_source(dataset, settings, split, nats, scored)
+        found[split] = {
+            "scores": to_json(loss_scores(documents)),
+            "documents": to_json(documents),
+            "sources": {name: {**to_json(loss_scores(one)), "documents": len(one.nats)} for name, one in sources.items()},
+        }
         subject.step(number + 1, len(splits))
     return {"splits": found, "scores": {**found["validation"]["scores"]}}
 
