@@ -19,6 +19,7 @@ import yaml
 
 import autonas
 from autonas.arch import DIMENSIONS
+from autonas.curriculum import Curriculum, Judge, Stage, Teacher
 from autonas.data.records import CorpusSettings, HubSettings, TokenizerSettings
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import FAILURE_KINDS, RequestError
@@ -164,6 +165,10 @@ def accepted() -> dict[str, set[str]]:
         "calibration": set(fields_of(CalibrationSettings)),
         "horizon": set(fields_of(HorizonSettings)),
         "promote": set(fields_of(PromoteSettings)),
+        "curriculum": set(fields_of(Curriculum)),
+        "curriculum.stages": set(fields_of(Stage)),
+        "curriculum.judge": set(fields_of(Judge)),
+        "teacher": set(fields_of(Teacher)),
     }
     for space in SPACES:
         for section, values in load_recipe(str(space)).resolved.items():
@@ -195,6 +200,14 @@ def test_writing_a_stated_default_changes_nothing(row: Row, folder: Path) -> Non
     if row.section == "corpus.hub":
         hub = values.pop("corpus.hub")
         values["corpus"], bare["corpus"] = {"hub": {"dataset": "a/b", **hub}}, {"hub": {"dataset": "a/b"}}
+    if row.section.startswith("curriculum."):
+        values.pop(row.section)
+        own = {row.key: yaml.safe_load(row.default)}
+        values["curriculum"] = {"stages": [own]} if row.section.endswith("stages") else {"stages": [{}], "judge": own}
+        bare["curriculum"] = {"stages": [{}]}
+    if row.section == "teacher":
+        values["teacher"]["model"] = "big"
+        bare["teacher"] = {"model": "big"}
     if row.section == "promote":  # absent means none, so that its keys have defaults only beside another
         bare["promote"] = True
     # 1e-3 is a text to PyYAML's loader, and written in quotes again.

@@ -47,6 +47,7 @@ _TAKES: dict[str, dict[str, str]] = {
     },
     "studies": {"space": "space", "samplers": "samplers", "seeds": "seeds", "trials": "trials", "out": "out"},
     "arms": {"space": "space", "trials": "cases", "seed": "seed", "out": "out"},
+    "recipes": {"seeds": "seeds", "seed": "seed"},
     "claims": {"space": "space", "seeds": "seeds", "seed": "seed", "out": "out"},
     "table": {
         "space": "space",
