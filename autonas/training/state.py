@@ -15,8 +15,8 @@ from autonas.errors import FailureKind, RecipeError
 from autonas.model.smoothing import smoothing_floor
 from autonas.model.transformer import Transformer
 from autonas.training.early_stopping import Probe
-from autonas.training.guards import LossGuard
 from autonas.training.flat_optimizer import FlatOptimizer
+from autonas.training.guards import LossGuard
 from autonas.training.optimizers import make_optimizer, moments, resolve_settings, set_moments
 from autonas.training.precision import autocast_dtype
 from autonas.training.schedule import Schedule

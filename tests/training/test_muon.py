@@ -23,7 +23,8 @@ def random_matrix(rows: int, columns: int, seed: int) -> Tensor:
 
 
 def normed(matrix: Tensor) -> Tensor:
-    return (matrix / matrix.norm())[None]
+    unit: Tensor = matrix / matrix.norm()
+    return unit[None]
 
 
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), seed=st.integers(0, 99))
@@ -59,7 +60,7 @@ def test_every_matrix_is_orthogonalised_for_itself(activation: str) -> None:
     expected = {}
     for name, place in flat.places.items():
         if name.startswith("blocks.") and len(place.shape) == 2:
-            parts = place.of(flat.gradients).clone().split(row_parts(name, spec) or [place.shape[0]])
+            parts = torch.split(place.of(flat.gradients).clone(), row_parts(name, spec) or [place.shape[0]])
             scales = [math.sqrt(max(1.0, part.shape[0] / part.shape[1])) for part in parts]
             expected[name] = torch.cat([newton_schulz(normed(p))[0] * s for p, s in zip(parts, scales, strict=True)])
     matrices.orthogonalize_(directions)
