@@ -16,6 +16,7 @@ from typing import Any
 
 from autonas import cost, machine
 from autonas.arch import ArchSpec
+from autonas.best_weights import BestWeights, Look
 from autonas.data.batches import Windows, training_windows
 from autonas.data.dataset import Dataset
 from autonas.data.tokenizer import Tokenizer
@@ -40,7 +41,7 @@ from autonas.training.interruption import held_interrupts
 from autonas.training.loop import Progress, finish_steps, train
 from autonas.training.rollback import settle
 from autonas.training.state import fork_cooldown, new_state
-from autonas.trial import Finding, Job, Outcome, Score, to_json
+from autonas.trial import EvaluationSettings, Finding, Job, Outcome, Score, to_json
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
 _CURVE_POINTS = 64
@@ -122,12 +123,18 @@ def _train_and_score(
     state, stopped = training.state, training.stopped()
     state.step = state.kept = None  # whose memory the evaluation may need
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
-    save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
+    with memory_guard(f"evaluating {job.spec.fingerprint}"):
+        verdict = training.best.verdict(training.last_look())
+    model, tokens = state.model, state.tokens
+    if verdict.best:
+        model, note = load_model(training.best.path, state.device)
+        tokens = int(note["tokens"])
+    save_model(Path(job.folder) / "model.safetensors", model, {"tokens": tokens})
     with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
-        shown = Shown(tokens=state.tokens, data_seed=job.data_seed, unique_tokens=job.unique_tokens)
-        found = held_out(state.model, dataset, job.evaluation, shown, make_way=turn.make_way)
+        shown = Shown(tokens=tokens, data_seed=job.data_seed, unique_tokens=job.unique_tokens)
+        found = held_out(model, dataset, job.evaluation, shown, make_way=turn.make_way)
         rates, samples = measure_collapse(
-            state.model, dataset, job.evaluation, job.data_seed, wanted=job.objectives, make_way=turn.make_way
+            model, dataset, job.evaluation, job.data_seed, wanted=job.objectives, make_way=turn.make_way
         )
     scores = {
         **found.scores,
@@ -135,7 +142,8 @@ def _train_and_score(
         "memory": Score.exact(cost.inference_bytes(job.spec), "bytes"),
         **rates,
     }
-    ended = (Finding(check="early_stopping", severity="note", text=stopped),) if stopped else ()
+    said = {"early_stopping": stopped, "best_weights": f"the model's weights are {verdict.text}" if verdict.best else ""}
+    ended = tuple(Finding(check=check, severity="note", text=text) for check, text in said.items() if text)
     return Outcome(
         kind="run",
         trial=job.trial,
@@ -143,7 +151,7 @@ def _train_and_score(
         rung=job.budget.rung,
         seconds=turn.clock() - started,
         scores=scores,
-        tokens=state.tokens,
+        tokens=tokens,
         new_tokens=state.tokens - begun_at,
         documents=found.documents,
         baselines=found.baselines,
@@ -154,6 +162,7 @@ def _train_and_score(
             "device": str(state.device),
             **state.checks(),
             **({"early stopping": stopped} if stopped else {}),
+            "weights": verdict.text,
             **decoding,
             **found.checks,
             "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time; {_looks(training.log.points)}",
@@ -190,6 +199,8 @@ class _Training:
         claim_attempt(self._last.parent, job.attempt)
         if self._last.exists():
             load(self._last, self.state)
+        self.best = BestWeights(self._last.with_name("best.safetensors"))
+        self._look: Look | None = None  # the latest
         stretch = max(self.total // CURVE_LINES, self.state.step_tokens)
         self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch, attempt=job.attempt)
         self._saved_at, self._save_s = time.monotonic(), 0.0
@@ -277,8 +288,7 @@ class _Training:
     def _probe(self, *, looks: bool) -> float:
         """The validation loss on a fixed subset, and now and then what the model writes, as a line of the curve."""
         begun = self._turn.clock()
-        tokens = min(self.job.evaluation.validation_tokens, probing(self.total)[1])
-        settings = dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
+        settings = self._probe_settings()
         with memory_guard(f"evaluating {self.job.spec.fingerprint}"):
             documents = evaluate_loss(self.state.model, self.dataset, settings, make_way=self._turn.make_way)
             look = (
@@ -297,9 +307,23 @@ class _Training:
                 **({} if look is None else {"generation": look}),
             }
         )
+        self._look = Look(tokens=self.state.tokens, documents=documents)
+        check_attempt(self._last.parent, self.job.attempt)
+        self.best.see(self.state.model, self._look)
         self.num_probes += 1
         self.probe_s += self._turn.clock() - begun
         return score.value
+
+    def last_look(self) -> Look:
+        """The evaluation of the last weights; made now where a run ends between two, or goes on from behind its last step."""
+        if self._look is None or self._look.tokens != self.state.tokens:
+            documents = evaluate_loss(self.state.model, self.dataset, self._probe_settings(), make_way=self._turn.make_way)
+            self._look = Look(tokens=self.state.tokens, documents=documents)
+        return self._look
+
+    def _probe_settings(self) -> EvaluationSettings:
+        tokens = min(self.job.evaluation.validation_tokens, probing(self.total)[1])
+        return dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
 
     def _save(self) -> None:
         begun = time.monotonic()

@@ -71,7 +71,7 @@ class TrainingSettings:
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: of hidden matrices, with AdamW for all other weights
     beta1: float = 0.9  # of AdamW
     beta2: float = 0.95  # of AdamW
-    muon_momentum: float = 0.95
+    muon_momentum: float = 0.9
     grokfast: float = 0.0  # lambda: so many times the slow part of the gradients is added to them; 0: no filter
     grokfast_alpha: float = 0.98  # how much of the slow part a step leaves: it is the mean of some 1 / (1 - alpha) steps
     clip_norm: float = 1.0

@@ -22,6 +22,7 @@ BENCHES = {
     "studies": "real searches with each sampler in turn: hypervolume at equal compute",
     "arms": "full runs with every arm of the horizon-bound dimensions, beside what replicas chose",
     "claims": "the prior system's claims about regularisation, prompts and size, tried again on causal models",
+    "optimizers": "AdamW, Muon and Grokfast on one decoder, each tuned, at equal tokens and time; averages of weights",
     "table": "trains a table of decoders with learning curves, and writes it for replays",
     "detectors": "how often the collapse detectors are right on labelled texts, beside the prior system's rules",
     "gpu": "every goal of a GPU, within eight minutes",

@@ -73,7 +73,7 @@ def test_adamw_is_torchs_bitwise() -> None:
 
 def test_muon_is_its_formula() -> None:
     """m = .95 m + .05 g; the direction of .95 m + .05 g, orthogonal; decay by rate x decay."""
-    optimizer = make(tiny_settings(optimizer="muon"))
+    optimizer = make(tiny_settings(optimizer="muon", muon_momentum=0.95))
     name = "blocks.1.feed_forward.down.weight"
     (group,) = [group for group in optimizer.param_groups if group["role"] == "hidden"]
     expected = weights_of(optimizer)[name]
