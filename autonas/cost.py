@@ -12,6 +12,7 @@ vocabulary, C context.
 from __future__ import annotations
 
 from autonas.arch import ArchSpec
+from autonas.trial import TrainingSettings
 
 
 def param_breakdown(spec: ArchSpec) -> dict[str, int]:
@@ -61,15 +62,30 @@ def inference_bytes(spec: ArchSpec, bytes_per_value: int = 2, context: int | Non
     return count_params(spec) * bytes_per_value + kv_bytes(spec, tokens, bytes_per_value)
 
 
-def training_bytes(spec: ArchSpec, batch_tokens: int, bytes_per_value: int = 4, copies: int = 0) -> int:
+def moment_values(spec: ArchSpec, training: TrainingSettings) -> int:
+    """Numbers that the optimizer remembers from step to step: two for each parameter by AdamW, one where Muon updates it.
+
+    The slow part of the gradients, where they are filtered, is another one.
+    """
+    parts = param_breakdown(spec)
+    params = sum(parts.values())
+    saved = parts["attention"] + parts["feed_forward"] if training.optimizer == "muon" else 0
+    return (3 if training.grokfast else 2) * params - saved
+
+
+def training_bytes(
+    spec: ArchSpec, batch_tokens: int, training: TrainingSettings | None = None, bytes_per_value: int = 4
+) -> int:
     """Bytes at the peak of a training step on `batch_tokens` tokens, in windows of the context length: an estimate.
 
-    Weights, gradients and AdamW's two moments in float32 are exact. Activations, in numbers of `bytes_per_value`, are those
-    kept for the backward pass and three times the logits (themselves, their log-softmax, their gradient). The measured peak
-    of a plain float32 step on a CPU is 0.8 to 1.0 of the whole: gradients are made while activations are freed. Of weights and
-    moments there are `copies` more, to go back to.
+    Weights, gradients and what the optimizer remembers in float32 are exact. Activations, in numbers of `bytes_per_value`, are
+    those kept for the backward pass and three times the logits (themselves, their log-softmax, their gradient). The measured
+    peak of a plain float32 step on a CPU is 0.8 to 1.0 of the whole: gradients are made while activations are freed. `training`
+    says which optimizer, and how many copies of weights and moments there are to go back to; None: AdamW without copies.
     """
-    state = 4 * (4 + 3 * copies) * count_params(spec)
+    training = training or TrainingSettings(rollbacks=0)
+    lasting = count_params(spec) + moment_values(spec, training)
+    state = 4 * (count_params(spec) + (1 + training.num_copies) * lasting)
     activations = batch_tokens * (saved_values_per_token(spec) + 3 * spec.vocab_size)
     return state + bytes_per_value * activations
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from autonas import cost, machine
 from autonas.arch import ArchSpec
+from autonas.best_weights import BestWeights, Look
 from autonas.data.batches import Windows
 from autonas.data.dataset import Dataset
 from autonas.data.stages import StagedWindows
@@ -133,12 +134,18 @@ def _train_and_score(
     state, stopped = training.state, training.stopped()
     state.step = state.kept = None  # whose memory the evaluation may need
     check_attempt(Path(job.folder) / "checkpoints", job.attempt)
-    save_model(Path(job.folder) / "model.safetensors", state.model, {"tokens": state.tokens})
+    with memory_guard(f"evaluating {job.spec.fingerprint}"):
+        verdict = training.best.verdict(training.last_look())
+    model, tokens = state.model, state.tokens
+    if verdict.best:
+        model, note = load_model(training.best.path, state.device)
+        tokens = int(note["tokens"])
+    save_model(Path(job.folder) / "model.safetensors", model, {"tokens": tokens})
     with memory_guard(f"evaluating {job.spec.fingerprint}"), followed_decoding() as decoding:
-        shown = Shown(tokens=state.tokens, windows=windows)
-        found = held_out(state.model, dataset, job.evaluation, shown, make_way=turn.make_way)
+        shown = Shown(tokens=tokens, windows=windows)
+        found = held_out(model, dataset, job.evaluation, shown, make_way=turn.make_way)
         rates, samples = measure_collapse(
-            state.model, dataset, job.evaluation, job.data_seed, wanted=job.objectives, make_way=turn.make_way
+            model, dataset, job.evaluation, job.data_seed, wanted=job.objectives, make_way=turn.make_way
         )
     scores = {
         **found.scores,
@@ -146,7 +153,8 @@ def _train_and_score(
         "memory": Score.exact(cost.inference_bytes(job.spec), "bytes"),
         **rates,
     }
-    ended = (Finding(check="early_stopping", severity="note", text=stopped),) if stopped else ()
+    said = {"early_stopping": stopped, "best_weights": f"the model's weights are {verdict.text}" if verdict.best else ""}
+    ended = tuple(Finding(check=check, severity="note", text=text) for check, text in said.items() if text)
     return Outcome(
         kind="run",
         trial=job.trial,
@@ -154,7 +162,7 @@ def _train_and_score(
         rung=job.budget.rung,
         seconds=turn.clock() - started,
         scores=scores,
-        tokens=state.tokens,
+        tokens=tokens,
         new_tokens=state.tokens - begun_at,
         documents=found.documents,
         baselines=found.baselines,
@@ -166,6 +174,7 @@ def _train_and_score(
             **state.checks(),
             **({"early stopping": stopped} if stopped else {}),
             **_shown_checks(job, windows),
+            "weights": verdict.text,
             **decoding,
             **found.checks,
             "evaluation on the way": f"{training.num_probes} times, {share:.1%} of the time; {_looks(training.log.points)}",
@@ -214,6 +223,8 @@ class _Training:
             load(self._last, self.state)
         if job.teacher is not None:
             self.state.step = DistilledStep(load_teaching(job.teacher, dataset.tokenizer, self.state.device))
+        self.best = BestWeights(self._last.with_name("best.safetensors"))
+        self._look: Look | None = None  # the latest
         stretch = max(self.total // CURVE_LINES, self.state.step_tokens)
         self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch, attempt=job.attempt)
         self._saved_at, self._save_s = time.monotonic(), 0.0
@@ -303,8 +314,7 @@ class _Training:
     def _probe(self, *, looks: bool) -> float:
         """The validation loss on a fixed subset, and now and then what the model writes, as a line of the curve."""
         begun = self._turn.clock()
-        tokens = min(self.job.evaluation.validation_tokens, probing(self.total)[1])
-        settings = dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
+        settings = self._probe_settings()
         with memory_guard(f"evaluating {self.job.spec.fingerprint}"):
             documents, nats, scored = score_tokens(self.state.model, self.dataset, settings, make_way=self._turn.make_way)
             look = (
@@ -324,6 +334,9 @@ class _Training:
                 **({} if look is None else {"generation": look}),
             }
         )
+        self._look = Look(tokens=self.state.tokens, documents=documents)
+        check_attempt(self._last.parent, self.job.attempt)
+        self.best.see(self.state.model, self._look)
         self.num_probes += 1
         self.probe_s += self._turn.clock() - begun
         return score.value
@@ -331,6 +344,17 @@ class _Training:
     def _by_source(self, settings: EvaluationSettings, nats: NDArray[np.float64], scored: ScoredTokens) -> dict[str, Any]:
         found = losses_by_source(self.dataset, settings, "validation", nats, scored)
         return {"val_sources": {name: loss_scores(one)["val_loss"].value for name, one in found.items()}} if found else {}
+
+    def last_look(self) -> Look:
+        """The evaluation of the last weights; made now where a run ends between two, or goes on from behind its last step."""
+        if self._look is None or self._look.tokens != self.state.tokens:
+            documents, _, _ = score_tokens(self.state.model, self.dataset, self._probe_settings(), make_way=self._turn.make_way)
+            self._look = Look(tokens=self.state.tokens, documents=documents)
+        return self._look
+
+    def _probe_settings(self) -> EvaluationSettings:
+        tokens = min(self.job.evaluation.validation_tokens, probing(self.total)[1])
+        return dataclasses.replace(self.job.evaluation, validation_tokens=tokens)
 
     def _save(self) -> None:
         begun = time.monotonic()

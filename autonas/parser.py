@@ -281,7 +281,9 @@ def _add_bench(command: Command) -> None:
     bench.add_argument(
         "--study", metavar="NAME", help="table: the study's name; alone, one that is there is written; search: replay this"
     )
-    bench.add_argument("--out", metavar="DIR", help="studies, table, search, claims: where they are kept (default: trials)")
+    bench.add_argument(
+        "--out", metavar="DIR", help="studies, table, search, claims, optimizers: where they are kept (default: trials)"
+    )
     bench.add_argument("--table-out", metavar="DIR", help="table: where it is written (default: in the study's folder, table/)")
     bench.add_argument("--resume", action="store_true", default=None, help="table: go on with its study")
     bench.add_argument("--sentinels", type=_count, metavar="N", help="table: train so many of its decoders much longer")

@@ -1,7 +1,8 @@
 """The folder of a full run: whose it is, and its curve. What is trained into it is in full_run.py.
 
-`spec.json`, `run.json` (the job: a worker replays it), `tokenizer.json`, `metrics.jsonl`, `checkpoints/last.safetensors`, and
-when the run has ended `model.safetensors` and `evaluation.json`. A promotion adds `promotion.json`.
+`spec.json`, `run.json` (the job: a worker replays it), `tokenizer.json`, `metrics.jsonl`, `checkpoints/last.safetensors`,
+`checkpoints/best.safetensors`, and when the run has ended `model.safetensors` and `evaluation.json`. A promotion adds
+`promotion.json`.
 """
 
 from __future__ import annotations

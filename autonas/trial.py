@@ -69,8 +69,12 @@ class TrainingSettings:
     weight_decay: float = 0.1
     batch_tokens: int = 8192
     warmup_tokens: int = 32768
-    beta1: float = 0.9
-    beta2: float = 0.95
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: of hidden matrices, with AdamW for all other weights
+    beta1: float = 0.9  # of AdamW
+    beta2: float = 0.95  # of AdamW
+    muon_momentum: float = 0.9
+    grokfast: float = 0.0  # lambda: so many times the slow part of the gradients is added to them; 0: no filter
+    grokfast_alpha: float = 0.98  # how much of the slow part a step leaves: it is the mean of some 1 / (1 - alpha) steps
     clip_norm: float = 1.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     schedule: Literal["wsd", "cosine"] = "wsd"  # cosine decays over the budget's tokens and has no cooldown
@@ -89,6 +93,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         assert self.rollbacks >= 0 and self.min_delta >= 0.0, self
         assert self.patience is None or self.patience >= 1, self
+        assert self.grokfast >= 0.0 and 0.0 <= self.grokfast_alpha < 1.0 and 0.0 <= self.muon_momentum < 1.0, self
+        assert self.optimizer == "adamw" or self.rate_scaling == "shape", self
 
     @property
     def num_copies(self) -> int:

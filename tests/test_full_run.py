@@ -26,6 +26,7 @@ from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.full_run import load_run
 from autonas.run_folder import probing, run_budget
 from autonas.training import loop
+from autonas.training.checkpoint import load_model, load_note
 from autonas.training.loop import Progress
 from autonas.trial import Job, Outcome, to_json
 from autonas.worker import run_job
@@ -404,3 +405,119 @@ def test_a_run_may_go_on_under_other_limits(dataset: Dataset, tmp_path: Path) ->
     assert failed.failure is not None
     assert failed.failure.kind == "timeout"
     assert run_job(job).ok
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latencies, which wait for a quiet machine, are left out."""
+    monkeypatch.setattr(full_run, "_latencies", lambda job: ({}, {}))
+
+
+def overfitting(dataset: Dataset, folder: Path, **changes: Any) -> Job:
+    """A run of 120 steps that reads two batches again and again, at a rate at which it learns them by heart."""
+    job = make_job(dataset, folder, steps=120, unique_tokens=2 * STEP)
+    training = dataclasses.replace(job.training, learning_rate=8e-3, weight_decay=0.0)
+    return dataclasses.replace(job, training=training, **{"checkpoint_every_s": 1e9, **changes})
+
+
+@pytest.fixture
+def probed_on_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations on the way of all validation tokens: those of runs so short are of one document."""
+    monkeypatch.setattr(full_run, "probing", lambda tokens: (12, 1 << 20))
+
+
+on_the_way = pytest.mark.usefixtures("untimed", "probed_on_documents")
+
+
+def losses_on_the_way(folder: Path) -> dict[int, float]:
+    return {line["tokens"]: line["val_loss"] for line in lines(folder) if "val_loss" in line}
+
+
+@on_the_way
+def test_a_run_that_overfits_ends_with_its_best_weights(dataset: Dataset, tmp_path: Path) -> None:
+    job = overfitting(dataset, tmp_path / "run")
+    outcome = run_job(job)
+    probes = losses_on_the_way(tmp_path / "run")
+    best = min(probes, key=lambda tokens: probes[tokens])
+    assert best < 120 * STEP and probes[best] < probes[120 * STEP] - 0.05
+    assert outcome.tokens == best
+    assert outcome.new_tokens == 120 * STEP
+    (finding,) = [one for one in outcome.findings if one.check == "best_weights"]
+    assert f"those after {best:,} tokens: their loss is lower by" in finding.text
+    assert outcome.checks["weights"] in finding.text
+    loaded = load_run(tmp_path / "run")
+    assert loss_scores(evaluate_loss(loaded.model, dataset, job.evaluation))["val_loss"] == outcome.scores["val_loss"]
+    again = run_job(job)
+    assert again.new_tokens == 0
+    assert essence(again) == essence(outcome)
+
+
+@pytest.mark.usefixtures("untimed")
+def test_a_run_that_still_learns_ends_with_its_last_weights(dataset: Dataset, tmp_path: Path) -> None:
+    outcome = run_job(make_job(dataset, tmp_path / "run"))
+    probes = losses_on_the_way(tmp_path / "run")
+    assert min(probes.values()) == probes[24 * STEP]
+    assert outcome.tokens == 24 * STEP
+    assert outcome.checks["weights"] == "the last: no evaluation on the way had a lower loss"
+    assert "best_weights" not in {one.check for one in outcome.findings}
+    weights = [load_model(tmp_path / "run" / name)[0] for name in ("model.safetensors", "checkpoints/best.safetensors")]
+    assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in weights), strict=True))
+
+
+@on_the_way
+@pytest.mark.parametrize("every", [1e9, 0.0], ids=["from the beginning", "from the step before"])
+def test_an_interrupted_run_knows_its_best_weights(dataset: Dataset, tmp_path: Path, every: float) -> None:
+    """Behind the best evaluation: the file of the best weights is newer than what the run goes on from, or older."""
+    whole = run_job(overfitting(dataset, tmp_path / "whole"))
+    job = overfitting(dataset, tmp_path / "broken", checkpoint_every_s=every)
+
+    def interrupt(job: Job, progress: Progress) -> None:
+        if progress.tokens == 85 * STEP:
+            raise KeyboardInterrupt  # nothing is saved on the way out, as by kill -9
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, on_progress=interrupt)
+    assert load_note(tmp_path / "broken" / "checkpoints" / "best.safetensors")["tokens"] == whole.tokens
+    resumed = run_job(job)
+    assert resumed.new_tokens == (120 if every else 36) * STEP
+    assert essence(resumed)[:4] == essence(whole)[:4]
+    assert resumed.checks["weights"] == whole.checks["weights"]
+
+
+@on_the_way
+def test_early_stopping_and_the_best_weights_go_together(dataset: Dataset, tmp_path: Path) -> None:
+    """Patience ends it three evaluations behind the best, and the best become its model unless the cooldown made up for it."""
+    outcome = run_job(stopping(overfitting(dataset, tmp_path / "run"), 3, 0.0))
+    probes = losses_on_the_way(tmp_path / "run")
+    best = min(probes, key=lambda tokens: probes[tokens])
+    found = {one.check for one in outcome.findings}
+    assert "early_stopping" in found
+    assert outcome.new_tokens < 120 * STEP
+    assert outcome.tokens == (best if "best_weights" in found else outcome.new_tokens)
+
+
+@pytest.mark.usefixtures("untimed")
+def test_weights_from_which_a_run_went_back_may_be_its_best(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were good ones: what diverged came behind them."""
+
+    def kicked(state: Any) -> Any:
+        return Faulty(step_by("eager"), kick, 130 * STEP)
+
+    monkeypatch.setattr(loop, "choose_step", kicked)
+    job = dataclasses.replace(make_job(dataset, tmp_path / "run", steps=160), checkpoint_every_s=1e9)
+    seen: list[int] = []
+    bests: list[int] = []
+
+    def look(job: Job, progress: Progress) -> None:
+        seen.append(progress.tokens)
+        path = tmp_path / "run" / "checkpoints" / "best.safetensors"
+        if path.exists():
+            bests.append(load_note(path)["tokens"])
+
+    outcome = run_job(job, on_progress=look)
+    assert outcome.checks["rollbacks"]
+    turned = next(place for place in range(1, len(seen)) if seen[place] < seen[place - 1])
+    assert bests[turned - len(seen)] > seen[turned], "what it went back from is remembered"
+    assert outcome.checks["weights"].startswith("the last: ")

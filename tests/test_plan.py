@@ -182,7 +182,7 @@ def test_a_run_is_its_steps_and_what_comes_before_and_after(code_lm: Recipe) -> 
     assert short["training_seconds"] == pytest.approx(819.2)
     assert long["training_seconds"] == pytest.approx(3 * short["training_seconds"])
     assert short["seconds"] == pytest.approx(short["training_seconds"] + short["scoring_seconds"] + 3.0)
-    each = 2 * 3 * 12 + 4  # two checkpoints, each with two copies to go back to, and the weights
+    each = 2 * 3 * 12 + 2 * 4  # two checkpoints, each with two copies to go back to; the best weights, and the model's
     assert long["disk_bytes"] == short["disk_bytes"] == each * cost.count_params(spec)
 
 

@@ -23,6 +23,7 @@ BENCHES = {
     "arms": "full runs with every arm of the horizon-bound dimensions, beside what replicas chose",
     "claims": "the prior system's claims about regularisation, prompts and size, tried again on causal models",
     "recipes": "ways to teach one small model at equal compute: stages, functions, a teacher",
+    "optimizers": "AdamW, Muon and Grokfast on one decoder, each tuned, at equal tokens and time; averages of weights",
     "table": "trains a table of decoders with learning curves, and writes it for replays",
     "detectors": "how often the collapse detectors are right on labelled texts, beside the prior system's rules",
     "gpu": "every goal of a GPU, within eight minutes",

@@ -49,6 +49,7 @@ _TAKES: dict[str, dict[str, str]] = {
     "arms": {"space": "space", "trials": "cases", "seed": "seed", "out": "out"},
     "recipes": {"seeds": "seeds", "seed": "seed"},
     "claims": {"space": "space", "seeds": "seeds", "seed": "seed", "out": "out"},
+    "optimizers": {"space": "space", "seeds": "seeds", "seed": "seed", "out": "out"},
     "table": {
         "space": "space",
         "study": "study",
@@ -71,7 +72,7 @@ _OPTIONS = sorted({option for taken in _TAKES.values() for option in taken})
 def bench(options: argparse.Namespace) -> int:
     from autonas.bench import run_bench
 
-    if options.name in ("arms", "claims", "table", "studies"):
+    if options.name in ("arms", "claims", "optimizers", "table", "studies"):
         again = "the same command" + (" with --resume" if options.name == "table" else "")
         options.resume_hint = lambda options: again
     found = run_bench(options.name, **_asked(options), say=note)

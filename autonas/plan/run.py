@@ -11,8 +11,7 @@ from autonas.recipe import Recipe
 from autonas.run_folder import probing, step_tokens
 from autonas.trial import TrainingSettings
 
-_CHECKPOINT_BYTES = 12  # of each parameter: weights and two moments in float32
-_WEIGHTS_BYTES = 4
+_VALUE_BYTES = 4  # weights and moments are float32
 
 
 def run_plan(
@@ -46,11 +45,15 @@ def run_plan(
         "training_seconds": training,
         "scoring_seconds": scoring,
         "disk_bytes": run_disk_bytes(spec, recipe.training),
-        "training_bytes": cost.training_bytes(spec, each, copies=recipe.training.num_copies),
+        "training_bytes": cost.training_bytes(spec, each, recipe.training),
     }
 
 
+def checkpoint_bytes(spec: ArchSpec, training: TrainingSettings, num_states: int) -> int:
+    """Of a file with so many states of a training: weights, and what the optimizer remembers."""
+    return _VALUE_BYTES * num_states * (cost.count_params(spec) + cost.moment_values(spec, training))
+
+
 def run_disk_bytes(spec: ArchSpec, training: TrainingSettings) -> int:
-    """Of a run's folder at its fullest: a checkpoint, with its copies, beside the one that it replaces, and the weights."""
-    each = _CHECKPOINT_BYTES * (1 + training.num_copies)
-    return cost.count_params(spec) * (2 * each + _WEIGHTS_BYTES)
+    """Of a run's folder at its fullest: a checkpoint, with its copies, beside the one that it replaces, and two models."""
+    return 2 * checkpoint_bytes(spec, training, 1 + training.num_copies) + 2 * _VALUE_BYTES * cost.count_params(spec)

@@ -13,13 +13,13 @@ from autonas.data.estimate import CorpusSize
 from autonas.plan.notes import plan_notes, timing_notes
 from autonas.plan.remaining import num_going_on
 from autonas.plan.replicas import replicas_plan
-from autonas.plan.run import run_disk_bytes, run_plan
+from autonas.plan.run import checkpoint_bytes, run_disk_bytes, run_plan
 from autonas.policy import calibration, forecast
 from autonas.policy.policy import Policy
 from autonas.recipe import Recipe
 
 LATENCY_S = 3.0  # one measurement by the protocol of evaluation/latency.py, when the machine is quiet
-_CHECKPOINT_BYTES = 16  # of each parameter: weights and two moments of the trunk, weights of the cooled copy, in float32
+_COOLED_BYTES = 4  # of each parameter: the weights of the cooled copy, beside the trunk's checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +120,7 @@ def _about_space(recipe: Recipe, specs: Sequence[ArchSpec]) -> dict[str, Any]:
         "params_extremes": None if extremes is None else [cost.count_params(spec) for spec in extremes],
         "memory_bytes": {"min": memory[0], "max": memory[-1]},
         "training_bytes": max(
-            cost.training_bytes(s, s.batch_tokens or recipe.training.batch_tokens, copies=recipe.training.num_copies)
-            for s in specs
+            cost.training_bytes(s, s.batch_tokens or recipe.training.batch_tokens, recipe.training) for s in specs
         ),
     }
 
@@ -203,9 +202,11 @@ def _promotion(
 
 def _disk(recipe: Recipe, specs: Sequence[ArchSpec], corpus: CorpusSize) -> dict[str, int]:
     """Bytes of the prepared corpus, of the study's checkpoints at most (every trial waits for a rung), and of the full run."""
-    params = statistics.mean(cost.count_params(spec) for spec in specs)
+    each = statistics.mean(
+        checkpoint_bytes(spec, recipe.training, 1) + _COOLED_BYTES * cost.count_params(spec) for spec in specs
+    )
     return {
         "corpus": corpus.disk_bytes,
-        "checkpoints": round(recipe.search.trials * params * _CHECKPOINT_BYTES),
+        "checkpoints": round(recipe.search.trials * each),
         "full_run": 0 if recipe.promote is None else run_disk_bytes(specs[-1], recipe.training),
     }

@@ -16,6 +16,9 @@ from autonas.trial import EvaluationSettings, LatencySettings, TrainingSettings,
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
 _RENAMED = {"warmup_tokens": "warmup", "time_limit_s": "time_limit"}
 _EARLY_STOPPING = ("patience", "min_delta")
+# Keys of their own sections, and what the record calls them.
+_MUON = {"momentum": "muon_momentum"}
+_GROKFAST = {"lambda": "grokfast", "alpha": "grokfast_alpha"}
 _SECONDS = {"s": Decimal(1), "min": Decimal(60), "h": Decimal(3600)}
 
 
@@ -28,26 +31,55 @@ def read_training(root: Section, search: SearchSettings, batch_tokens: int) -> T
         raise node.complaint(f"is {node.shown}, not shorter than the first rung of {search.rungs[0]:,} tokens; write less")
     patience, min_delta = _read_early_stopping(section)
     time_limit, memory_limit = section.get("time_limit"), section.get("memory_limit")
+    optimizer = section.one_of("optimizer", default.optimizer, options_of(TrainingSettings, "optimizer"))
+    scaling = section.one_of("rate_scaling", default.rate_scaling, options_of(TrainingSettings, "rate_scaling"))
+    if optimizer == "muon" and scaling == "none":
+        node = section.need("rate_scaling", "")
+        raise node.complaint("is none, and Muon's matrices have no rate in common with other weights; write shape")
+    grokfast, grokfast_alpha = _read_grokfast(section)
     return TrainingSettings(
         learning_rate=section.number("learning_rate", default.learning_rate, above=0.0, most=1.0),
         weight_decay=section.number("weight_decay", default.weight_decay, most=10.0),
         batch_tokens=batch_tokens,
         warmup_tokens=warmup,
+        optimizer=typing.cast(Any, optimizer),
+        muon_momentum=_read_muon(section, optimizer),
+        grokfast=grokfast,
+        grokfast_alpha=grokfast_alpha,
         beta1=section.number("beta1", default.beta1, below=1.0),
         beta2=section.number("beta2", default.beta2, below=1.0),
         clip_norm=section.number("clip_norm", default.clip_norm, above=0.0),
         precision=typing.cast(Any, section.one_of("precision", default.precision, options_of(TrainingSettings, "precision"))),
         schedule=typing.cast(Any, section.one_of("schedule", default.schedule, options_of(TrainingSettings, "schedule"))),
         final_rate_share=section.number("final_rate_share", default.final_rate_share, most=1.0),
-        rate_scaling=typing.cast(
-            Any, section.one_of("rate_scaling", default.rate_scaling, options_of(TrainingSettings, "rate_scaling"))
-        ),
+        rate_scaling=typing.cast(Any, scaling),
         rollbacks=section.whole("rollbacks", default.rollbacks, most=100),
         patience=patience,
         min_delta=min_delta,
         time_limit_s=None if time_limit is None else time_limit.number(above=0.0, most=1e9, units=_SECONDS),
         memory_limit=None if memory_limit is None else memory_limit.bytes(),
     )
+
+
+def _read_muon(section: Section, optimizer: str) -> float:
+    """Its momentum, which may be given where it is used."""
+    default = TrainingSettings().muon_momentum
+    node = section.get("muon")
+    if node is None:
+        return default
+    if optimizer != "muon":
+        raise node.complaint("stands beside `optimizer: adamw`, which has none of it; write `optimizer: muon`, or leave it out")
+    return section.child("muon", _MUON).number("momentum", default, below=1.0)
+
+
+def _read_grokfast(section: Section) -> tuple[float, float]:
+    """Lambda and alpha of the gradients' filter; without the section there is none."""
+    default = TrainingSettings()
+    if section.get("grokfast") is None:
+        return default.grokfast, default.grokfast_alpha
+    own = section.child("grokfast", _GROKFAST)
+    share = own.need("lambda", "write how often the slow part of the gradients is added to them, such as 2")
+    return share.number(above=0.0, most=100.0), own.number("alpha", default.grokfast_alpha, below=1.0)
 
 
 def _read_early_stopping(section: Section) -> tuple[int | None, float]:
@@ -106,4 +138,7 @@ def describe_training(training: TrainingSettings) -> dict[str, Any]:
     del values["batch_tokens"]  # stands in the budget
     stopping = {key: values.pop(key) for key in _EARLY_STOPPING}
     values["early_stopping"] = None if training.patience is None else stopping
+    muon, grokfast = ({key: values.pop(name) for key, name in keys.items()} for keys in (_MUON, _GROKFAST))
+    values["muon"] = muon if training.optimizer == "muon" else None
+    values["grokfast"] = grokfast if training.grokfast else None
     return values

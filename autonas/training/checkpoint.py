@@ -113,6 +113,16 @@ def load_model(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     return model.to(device), dict(about.get("note", {}))
 
 
+def load_note(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The note that was saved with a model.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another version.
+    """
+    about, _ = read_sealed(Path(path))
+    return dict(about.get("note", {}))
+
+
 def _identity(state: TrainState) -> dict[str, Any]:
     """What must be the same for a training to go on as if it had never stopped."""
     return {

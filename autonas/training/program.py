@@ -14,7 +14,6 @@ import copy
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.adamw import adamw
 
 from autonas.model.blocks import Attention, Block, FeedForward
 from autonas.model.transformer import Transformer, head_name
@@ -80,7 +79,9 @@ class StepProgram:
         starts = table.starts.index_select(0, table.row)[0]
         loss = self._fill_gradients(windows_at(self._tokens, starts, self._spec.context_length))
         norm = torch.linalg.vector_norm(flat.gradients)
-        self._update(norm, table.rates.index_select(0, table.row)[0])
+        # Clipped as steps.clip_ does, but by the optimizer, which divides in a pass that it makes anyway.
+        scale = ((norm + 1e-6) / self._clip_norm).clamp_(min=1.0)
+        self._optimizer.update(table.rates.index_select(0, table.row)[0], scale)
         table.keep(torch.stack((loss, norm)))
         table.row.add_(1)
 
@@ -111,32 +112,6 @@ class StepProgram:
         torch._foreach_copy_(places, gradients) if first else torch._foreach_add_(places, gradients)
         place = self._gradients[self._head]
         place.copy_(head) if first and not self._spec.tied_embeddings else place.add_(head)
-
-    def _update(self, norm: Tensor, rates: Tensor) -> None:
-        """Clip and update: the optimizer divides by the scale in the pass that it makes anyway."""
-        scale = ((norm + 1e-6) / self._clip_norm).clamp_(min=1.0)
-        gradients = dict(self._flat.segments(self._flat.gradients))
-        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
-            (weights,) = group["params"]
-            moments = self._optimizer.state[weights]
-            beta1, beta2 = group["betas"]
-            adamw(
-                [weights],
-                [gradients[group["role"]]],
-                [moments["exp_avg"]],
-                [moments["exp_avg_sq"]],
-                [],
-                [moments["step"]],
-                fused=True,
-                grad_scale=scale,
-                amsgrad=False,
-                beta1=beta1,
-                beta2=beta2,
-                lr=rate,
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                maximize=False,
-            )
 
 
 def _computing_copy(model: Transformer, state: TrainState, cast: Tensor) -> Transformer:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autonas.training.optimizers import FlatAdamW
+from autonas.training.flat_optimizer import FlatOptimizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Snapshot:
     tensors: list[Tensor]  # as `memory` has them
 
 
-def memory(optimizer: FlatAdamW) -> list[Tensor]:
+def memory(optimizer: FlatOptimizer) -> list[Tensor]:
     """All that a step changes and a later one reads, as it is: the weights (n), and each role's moments."""
     values = (value for group in optimizer.param_groups for value in optimizer.state[group["params"][0]].values())
     return [optimizer.flat.weights, *values]
@@ -40,7 +40,7 @@ class Kept:
         self.good, self.recent = good, recent
         self._spare: list[Tensor] | None = None  # memory of a copy that was given up
 
-    def keep(self, optimizer: FlatAdamW, tokens: int, notes: Mapping[str, Any], *, well: bool) -> None:
+    def keep(self, optimizer: FlatOptimizer, tokens: int, notes: Mapping[str, Any], *, well: bool) -> None:
         """Copy the training as it is now, if it is doing `well`; what is good is thereby decided anew."""
         if self.recent is not None:
             if well:
@@ -57,7 +57,7 @@ class Kept:
         return {"good": self.good} | ({} if self.recent is None else {"recent": self.recent})
 
     @torch.no_grad()
-    def put_back(self, optimizer: FlatAdamW) -> Snapshot:
+    def put_back(self, optimizer: FlatOptimizer) -> Snapshot:
         """Give weights and moments, in their place, the values of the good copy, which is returned. The other is given up."""
         copy_all(self.good.tensors, memory(optimizer))
         # A fused step that divided by a NaN norm leaves NaN between two weights' gradients, which would be in the next norm.
@@ -67,7 +67,7 @@ class Kept:
         return self.good
 
 
-def take(optimizer: FlatAdamW, tokens: int, notes: Mapping[str, Any], into: list[Tensor] | None = None) -> Snapshot:
+def take(optimizer: FlatOptimizer, tokens: int, notes: Mapping[str, Any], into: list[Tensor] | None = None) -> Snapshot:
     """A copy of the training as it is; in memory that is there already, where that is given."""
     now = memory(optimizer)
     there = into if into is not None else [torch.empty_like(tensor) for tensor in now]

@@ -15,8 +15,9 @@ from autonas.errors import FailureKind, RecipeError
 from autonas.model.smoothing import smoothing_floor
 from autonas.model.transformer import Transformer
 from autonas.training.early_stopping import Probe
+from autonas.training.flat_optimizer import FlatOptimizer
 from autonas.training.guards import LossGuard
-from autonas.training.optimizers import FlatAdamW, make_optimizer, moments, resolve_settings, set_moments
+from autonas.training.optimizers import make_optimizer, moments, resolve_settings, set_moments
 from autonas.training.precision import autocast_dtype
 from autonas.training.schedule import Schedule
 from autonas.training.snapshot import Kept
@@ -58,7 +59,7 @@ class TrainState:
     """A training between two steps. `tokens` counts the tokens shown, and with them the place in `windows` and in dropout."""
 
     model: Transformer
-    optimizer: FlatAdamW
+    optimizer: FlatOptimizer
     windows: Windows
     settings: TrainingSettings  # with what the spec names already in place
     schedule: Schedule

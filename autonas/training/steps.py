@@ -43,7 +43,7 @@ def take_batch(state: TrainState) -> Tensor:
 
 
 def update(state: TrainState) -> Tensor:
-    """Clip the gradients and let the optimizer use them; returns the norm they had.
+    """Clip the gradients and let the optimizer use them, which filters them where it does; returns the norm they had.
 
     On a processor, where to look costs nothing, what is not finite is not used: the weights stay those that made it, and it can
     be found out where it began (nonfinite.py).

@@ -46,7 +46,7 @@ class Member:
 
     spec: ArchSpec
     step_tokens: int
-    copies: int = 0  # of weights and moments, to go back to
+    training: TrainingSettings | None = None  # what else takes memory; None: AdamW without copies to go back to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ UNMEASURED: Final[Table] = ()  # one at a time
 def member(spec: ArchSpec, settings: TrainingSettings) -> Member:
     """The training of `spec` as `settings` have it."""
     windows = (spec.batch_tokens or settings.batch_tokens) // spec.context_length
-    return Member(spec=spec, step_tokens=windows * spec.context_length, copies=settings.num_copies)
+    return Member(spec=spec, step_tokens=windows * spec.context_length, training=settings)
 
 
 def together(members: Sequence[Member], free_bytes: int, table: Table = UNMEASURED) -> int:
@@ -80,7 +80,7 @@ def together(members: Sequence[Member], free_bytes: int, table: Table = UNMEASUR
     for one in members:
         drops = bool(one.spec.attention_dropout or one.spec.residual_dropout)
         most = min(most, 1 if drops else _at_once(one, table))
-        taken += MEMORY_MARGIN * cost.training_bytes(one.spec, one.step_tokens, copies=one.copies)
+        taken += MEMORY_MARGIN * cost.training_bytes(one.spec, one.step_tokens, one.training)
         if count >= most or taken > free_bytes:
             break
         count += 1

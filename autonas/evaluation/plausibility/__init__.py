@@ -35,6 +35,11 @@ _ALL: Final = (
     ("rollback", "Training went back", "a training that diverged and went on from an earlier state at a lower rate"),
     ("early_stopping", "Training ended early", "a run that ended before its tokens did"),
     (
+        "best_weights",
+        "Best weights instead of the last",
+        "a run whose last weights are worse than some on its way: overfitting",
+    ),
+    (
         "collapse_while_falling",
         "Loss falls, generation collapses",
         "loss that falls while more and more of what the model writes degenerates",
