@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reading(command)
     _add_promote(command)
     _add_runs(command)
+    _add_tuning(command)
     _add_data(command)
     _add_bench(command)
     return parser
@@ -194,6 +195,70 @@ def _add_runs(command: Command) -> None:
     ):
         latency.add_argument(name, type=kind, metavar=name[2].upper(), help=text)
     latency.add_argument("--json", action="store_true", help="print JSON; it serves as `latency: {table: FILE}` elsewhere")
+
+
+def _add_tuning(command: Command) -> None:
+    finetune = command(
+        "finetune",
+        "tuning",
+        "tune a trained model on prompts and solutions",
+        "autonas finetune RUN --data tasks.jsonl --method lora",
+    )
+    finetune.add_argument("run", metavar="RUN", help="a finished run's folder")
+    finetune.add_argument("--data", required=True, metavar="FILE", help='JSON Lines of {"id", "prompt", "solution"}')
+    finetune.add_argument("--method", required=True, metavar="sft|lora", help="every weight, or adapters beside them")
+    finetune.add_argument("--out", metavar="RUN", help="the tuned run's folder (default: the run's name and the method)")
+    finetune.add_argument("--epochs", type=_times, metavar="E", help="passes over the examples at most (default: 20)")
+    finetune.add_argument("--steps", type=_count, metavar="N", help="optimiser steps at most, instead of --epochs")
+    finetune.add_argument("--rate", type=_rate, metavar="R", help="the learning rate (default: 1e-3 of sft, 5e-3 of lora)")
+    finetune.add_argument("--batch", type=_count, default=8, metavar="N", help="examples of a step (default: 8)")
+    finetune.add_argument("--rank", type=_count, default=8, metavar="R", help="lora: of every adapter (default: 8)")
+    finetune.add_argument(
+        "--alpha", type=_rate, default=16.0, metavar="A", help="lora: adapters count alpha / rank (default: 16)"
+    )
+    finetune.add_argument("--dropout", type=_drop, default=0.05, metavar="P", help="lora: of what they read (default: 0.05)")
+    finetune.add_argument("--targets", default="qkv,out", metavar="A,B", help="lora: of qkv, out, up, down (default: qkv,out)")
+    finetune.add_argument(
+        "--validation-share", type=float, default=0.1, metavar="S", help="of the examples; 0 is none (default: 0.1)"
+    )
+    finetune.add_argument(
+        "--patience", type=_number, default=3, metavar="N", help="evaluations without a gain before it ends (3); 0: never early"
+    )
+    finetune.add_argument(
+        "--tasks",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="coding tasks that no example may give away, beside the shipped ones; repeatable",
+    )
+    finetune.add_argument(
+        "--allow-contamination", action="store_true", help="tune although examples give tasks away, and say so"
+    )
+    finetune.add_argument("--space", metavar="FILE", help="the run's recipe, where its data set is not on this machine")
+    finetune.add_argument("--seed", type=int, default=0, metavar="S")
+    finetune.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    finetune.add_argument("--threads", type=_count, metavar="N")
+    finetune.add_argument("--resume", action="store_true", help="go on with a tuning that was interrupted")
+    finetune.add_argument("--json", action="store_true", help="print the evaluation as JSON")
+    finetune.set_defaults(resume_hint=lambda options: "the same command with --resume")
+
+    tasks = command(
+        "tasks",
+        "tuning",
+        "write files of prompts and solutions to tune on",
+        "autonas tasks convert mbpp.jsonl --out tasks.jsonl",
+    )
+    tasks.add_argument(
+        "action",
+        choices=("convert", "functions", "templates"),
+        help="convert HumanEval or MBPP; functions with docstrings of a recipe's corpus; small templated tasks",
+    )
+    tasks.add_argument("source", nargs="?", metavar="FILE", help="convert: a file of HumanEval or MBPP, or a hub name")
+    tasks.add_argument("--out", required=True, metavar="FILE", help="where the examples are written, as JSON Lines")
+    tasks.add_argument("--space", metavar="FILE", help="functions: the recipe whose training split is read")
+    tasks.add_argument("--count", type=_count, metavar="N", help="functions, templates: at most so many (templates: 800)")
+    tasks.add_argument("--held-out", metavar="FILE", help="templates: write tasks that are not among them, as HumanEval's")
+    tasks.add_argument("--seed", type=int, default=0, metavar="S", help="templates: which are held out")
 
 
 def _add_data(command: Command) -> None:
@@ -352,13 +417,24 @@ def _times(text: str) -> float:
     return _positive(text, "times")
 
 
+def _rate(text: str) -> float:
+    return _positive(text, "")
+
+
+def _drop(text: str) -> float:
+    share = float(text) if text.replace(".", "", 1).isdecimal() else -1.0
+    if not 0.0 <= share < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share below 1")
+    return share
+
+
 def _positive(text: str, unit: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = -1.0
     if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of {unit}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number{unit and f' of {unit}'}")
     return number
 
 
