@@ -55,6 +55,7 @@ _LOOK_EXAMPLES: Final = 32  # that are answered on the way
 _ASKED_EXAMPLES: Final = 256  # that are answered at the end
 _GENERATION_PROBES: Final = 5  # looks at what it writes to the recipe's prompts, which loops show in
 _CURVE_POINTS: Final = 64
+_GAIN: Final = 0.01  # nats a token of validation solutions, without which nothing was learnt
 _FORGOTTEN: Final = 0.1  # nats a token of the corpus, from which on a reader is told
 
 
@@ -381,7 +382,7 @@ def _no_gain(compared: _Compared) -> tuple[Finding, ...]:
     if compared.solution_change is None:
         return ()
     value, error = compared.solution_change
-    if value + 2 * error < 0.0:
+    if value + 2 * error < -_GAIN:
         return ()
     text = (
         f"validation solutions are not surely likelier than before: {value:+.3f} ± {2 * error:.3f} nats a token. Give more "
