@@ -294,11 +294,15 @@ def _add_bench(command: Command) -> None:
     bench.add_argument("--json", action="store_true", help="print JSON")
     # None where nothing was said: an option that a bench has no use for is refused, and each has its own default.
     bench.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="overhead: length of a trial (30); train, decode: each (10)"
+        "--seconds", type=_seconds, metavar="S", help="overhead: length of a trial (30); train, lora, decode: each (10)"
     )
     bench.add_argument("--trials-per-worker", type=_count, metavar="N", help="overhead: how many (default: 4)")
-    bench.add_argument("--shape", metavar="NAME", help="train, decode: tiny, small (default), medium or large, the 29 M model")
-    bench.add_argument("--peers", metavar="A,B", help="train: hf, hf-tuned, loop, llama, nanogpt; decode: hf, hf-static")
+    bench.add_argument(
+        "--shape", metavar="NAME", help="train, lora, decode: tiny, small (default), medium or large, the 29 M model"
+    )
+    bench.add_argument(
+        "--peers", metavar="A,B", help="train: hf, hf-tuned, loop, llama, nanogpt; lora: loop, trainer; decode: hf, hf-static"
+    )
     bench.add_argument("--peer-dir", metavar="DIR", help="train, gpu: a checkout of nanoGPT")
     bench.add_argument(
         "--no-compile-peers", action="store_true", default=None, help="train, decode, startup: spare the minutes"
@@ -307,7 +311,10 @@ def _add_bench(command: Command) -> None:
     bench.add_argument("--batch-tokens", type=_count, metavar="N", help="train, startup: tokens of a step")
     bench.add_argument("--context", type=_count, metavar="N", help="train, latency: tokens that are attended to (default: 256)")
     bench.add_argument("--smoothing", type=float, metavar="E", help="train: label smoothing, of peers that can (default: 0)")
-    bench.add_argument("--dropout", type=float, metavar="P", help="train: dropout, of peers that can (default: 0)")
+    bench.add_argument(
+        "--dropout", type=float, metavar="P", help="train: dropout, of peers that can (0); lora: of the adapters (.05)"
+    )
+    bench.add_argument("--batch", type=_count, metavar="N", help="lora: examples of a step (default: 8)")
     bench.add_argument("--archs", type=_count, metavar="N", help="latency: architectures (30); startup: architectures (12)")
     bench.add_argument("--processes", type=_count, metavar="N", help="latency: fresh processes (default: 5)")
     bench.add_argument(

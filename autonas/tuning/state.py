@@ -29,7 +29,7 @@ from autonas.training.precision import autocast_dtype
 from autonas.training.schedule import Schedule
 from autonas.training.seal import read_sealed, write_sealed
 from autonas.training.steps import autocast, clip_, default_generator
-from autonas.trial import Job, TuningSettings, to_json
+from autonas.trial import TrainingSettings, TuningSettings, to_json
 from autonas.tuning.adapters import Adapters
 from autonas.tuning.encoding import Encoded, step_numbers
 from autonas.tuning.packed import apply, lay_out, pack, solution_nats
@@ -40,33 +40,39 @@ _KIND: Final = "tuning"
 
 
 class Tuning:
-    """The weights of `base` on their way, by `job.tuning` on `examples`. `base` itself is left alone.
+    """The weights of `base` on their way, by `settings` on `examples`. `base` itself is left alone.
+
+    `training` is how the base was trained: the optimiser's momenta and the number format are its.
 
     Raises:
         RequestError: "lora" without PEFT.
         DeviceError: a number format that the device does not have.
     """
 
-    def __init__(self, base: Transformer, job: Job, examples: Sequence[Encoded]) -> None:
-        assert job.tuning is not None
-        self.job, self.settings, self.examples = job, job.tuning, examples
-        self.base = base
+    def __init__(
+        self,
+        base: Transformer,
+        settings: TuningSettings,
+        training: TrainingSettings,
+        examples: Sequence[Encoded],
+        seed: int,
+    ) -> None:
+        self.base, self.settings, self.examples, self.seed = base, settings, examples, seed
+        self._training = training
         self.device = base.embedding.weight.device
-        self.dtype = autocast_dtype(job.training.precision, self.device)
+        self.dtype = autocast_dtype(training.precision, self.device)
         self.adapters: Adapters | None = None
-        if self.settings.method == "lora":
-            self.adapters = Adapters(base, self.settings, job.seed)
+        if settings.method == "lora":
+            self.adapters = Adapters(base, settings, seed)
             self.model, self.project = self.adapters.model, self.adapters.project
-            self.optimizer = _adapter_optimizer(self.adapters, self.settings, job)
+            self.optimizer = _adapter_optimizer(self.adapters, settings, training)
         else:
             self.model, self.project = copy.deepcopy(base), apply
             # The rate is the tuning's to say, whatever the spec was trained with.
             spec = dataclasses.replace(base.spec, learning_rate=None, weight_decay=None, batch_tokens=None)
-            rates = dataclasses.replace(
-                job.training, learning_rate=self.settings.learning_rate, weight_decay=self.settings.weight_decay
-            )
+            rates = dataclasses.replace(training, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
             self.optimizer = make_optimizer(self.model, spec, rates)
-        steps = self.settings.steps
+        steps = settings.steps
         self.schedule = Schedule(
             warmup_tokens=round(_WARMUP_SHARE * steps), final_share=_FINAL_SHARE, kind="cosine", total_tokens=steps
         )
@@ -92,12 +98,12 @@ class Tuning:
 
     def step(self) -> Tensor:
         """Take one; loss and gradient norm, (2,), where they are. What is not finite is not used on a processor."""
-        numbers = step_numbers(len(self.examples), self.settings.batch_examples, self.job.seed, self.steps)
+        numbers = step_numbers(len(self.examples), self.settings.batch_examples, self.seed, self.steps)
         batch = pack(lay_out([self.examples[number] for number in numbers]), self.device)
         if not self.model.training:
             self.model.train()
         self.optimizer.zero_grad()
-        with torch.enable_grad(), _draws(self.device, self.job.seed, self.steps), autocast(self.device, self.dtype):
+        with torch.enable_grad(), _draws(self.device, self.seed, self.steps), autocast(self.device, self.dtype):
             loss = solution_nats(self.model, batch, self.project).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_(self.optimizer.flat.gradients, self.settings.clip_norm)
@@ -165,13 +171,13 @@ class Tuning:
     def _identity(self) -> str:
         """A digest of all that what is learned depends on."""
         kept = {name: value for name, value in to_json(self.settings).items() if name not in ("base", "data", "tasks")}
-        values = [kept, self.job.spec.to_dict(), self.job.seed, to_json(self.job.training)]
+        values = [kept, self.base.spec.to_dict(), self.seed, to_json(self._training)]
         values.append([list(each.tokens) for each in self.examples])
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @torch.no_grad()
-def _adapter_optimizer(adapters: Adapters, settings: TuningSettings, job: Job) -> FlatAdamW:
+def _adapter_optimizer(adapters: Adapters, settings: TuningSettings, training: TrainingSettings) -> FlatAdamW:
     """AdamW over all adapters as one array, at one rate; their own tensors become views of it."""
     named = dict(adapters.parameters())
     flat = torch.cat([weights.detach().flatten() for weights in named.values()])
@@ -190,7 +196,7 @@ def _adapter_optimizer(adapters: Adapters, settings: TuningSettings, job: Job) -
         "weight_decay": settings.weight_decay,
     }
     whole = FlatWeights(weights=flat, gradients=gradients, places={}, roles={"adapter": (0, len(flat))})
-    return FlatAdamW(whole, [group], (job.training.beta1, job.training.beta2))
+    return FlatAdamW(whole, [group], (training.beta1, training.beta2))
 
 
 @contextmanager

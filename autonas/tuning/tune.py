@@ -233,7 +233,8 @@ class _Run:
         assert job.tuning is not None
         self.job, self.settings, self.given, self._turn = job, job.tuning, given, turn
         self.validation = [plan.encoded[number] for number in plan.validation]
-        self.state = Tuning(given.loaded.model, job, [plan.encoded[number] for number in plan.training])
+        training = [plan.encoded[number] for number in plan.training]
+        self.state = Tuning(given.loaded.model, self.settings, job.training, training, job.seed)
         self._last = Path(job.folder) / "checkpoints" / "last.safetensors"
         claim_attempt(self._last.parent, job.attempt)
         if self._last.exists():
