@@ -71,11 +71,12 @@ def test_the_gradient_is_that_of_the_examples_sums_over_all_targets(name: str) -
         (alone(model, each).sum() / targets).backward()  # type: ignore[no-untyped-call]
     expected = [weight.grad for weight in model.parameters() if weight.grad is not None]
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_what_fills_the_rows_behind_an_example_is_never_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "LONGEST_SQUARE", 0)
     model, batch = model_of(name), pack(lay_out(drawn(5)), CPU)
 
     def losses_and_gradients() -> list[Tensor]:
@@ -113,8 +114,9 @@ def test_the_prompt_carries_no_loss_and_end_of_text_does() -> None:
     assert layout.owners.tolist() == [0, 0, 0, 1, 1]
 
 
-def test_attention_by_products_is_that_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = model_of("rope"), pack(lay_out(drawn(6)), CPU)
+@pytest.mark.parametrize("name", SPECS)
+def test_attention_by_example_is_that_of_padded_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = model_of(name), pack(lay_out(drawn(6)), CPU)
     by_products = solution_nats(model, batch)
-    monkeypatch.setattr(packed, "_LONGEST_SQUARE", 0)
+    monkeypatch.setattr(packed, "LONGEST_SQUARE", 0)
     torch.testing.assert_close(by_products, solution_nats(model, batch), rtol=1e-4, atol=1e-5)
