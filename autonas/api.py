@@ -278,6 +278,61 @@ def evaluate(
     return values
 
 
+def finetune(
+    run: str | Path,
+    data: str | Path,
+    *,
+    method: str = "lora",
+    out: str | Path | None = None,
+    resume: bool = False,
+    space: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[[JobProgress, int], None] = lambda progress, total_steps: None,
+    **settings: Any,
+) -> Path:
+    """Tune a finished run on the examples of `data`; returns the tuned run's folder, which `load` and `evaluate` take.
+
+    `method` is "lora" (adapters) or "sft" (every weight). The folder is `out`, by default the run's with the method behind its
+    name. `settings` are those of `tuning.planning.plan_tuning`: steps or epochs, rate, batch, rank, alpha, dropout, targets,
+    validation_share, patience, tasks, allow_contamination, seed. `space` is the recipe of the run's corpus, where its data set
+    is not on this machine.
+
+    Raises:
+        RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
+        TrialFailure: the tuning ended badly (it diverged, there was no memory); its last checkpoint is kept.
+    """
+    from autonas.engine.inline import InlineEngine
+    from autonas.tuning.planning import plan_tuning
+
+    folder = Path(out) if out is not None else Path(f"{Path(run)}-{method}")
+    ref = None
+    if space is not None:
+        recipe = read_recipe(space)
+        ref = prepare(recipe.corpus, recipe.tokenizer, say=say).ref
+    job, plan = plan_tuning(
+        Path(run),
+        Path(data),
+        method=method,
+        folder=folder,
+        device=device,
+        threads=resolve_threads(threads),
+        data_ref=ref,
+        **settings,
+    )
+    for line in plan.lines():
+        say(line)
+    total = plan.tokens_of(job)
+    with (
+        claimed(job, resume=resume) as job,
+        contextlib.closing(InlineEngine(lambda step: on_progress(step, total))) as engine,
+    ):
+        check_room(engine, job)
+        carry_out(job, engine, say=say)
+    return folder
+
+
 def propose_promotion(
     study: str,
     *,

@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reading(command)
     _add_promote(command)
     _add_runs(command)
+    _add_tuning(command)
     _add_data(command)
     _add_bench(command)
     return parser
@@ -214,6 +215,70 @@ def _add_runs(command: Command) -> None:
     latency.add_argument("--json", action="store_true", help="print JSON; it serves as `latency: {table: FILE}` elsewhere")
 
 
+def _add_tuning(command: Command) -> None:
+    finetune = command(
+        "finetune",
+        "tuning",
+        "tune a trained model on prompts and solutions",
+        "autonas finetune RUN --data tasks.jsonl --method lora",
+    )
+    finetune.add_argument("run", metavar="RUN", help="a finished run's folder")
+    finetune.add_argument("--data", required=True, metavar="FILE", help='JSON Lines of {"id", "prompt", "solution"}')
+    finetune.add_argument("--method", required=True, metavar="sft|lora", help="every weight, or adapters beside them")
+    finetune.add_argument("--out", metavar="RUN", help="the tuned run's folder (default: the run's name and the method)")
+    finetune.add_argument("--epochs", type=_times, metavar="E", help="passes over the examples at most (default: 20)")
+    finetune.add_argument("--steps", type=_count, metavar="N", help="optimiser steps at most, instead of --epochs")
+    finetune.add_argument("--rate", type=_rate, metavar="R", help="the learning rate (default: 1e-3 of sft, 5e-3 of lora)")
+    finetune.add_argument("--batch", type=_count, default=8, metavar="N", help="examples of a step (default: 8)")
+    finetune.add_argument("--rank", type=_count, default=8, metavar="R", help="lora: of every adapter (default: 8)")
+    finetune.add_argument(
+        "--alpha", type=_rate, default=16.0, metavar="A", help="lora: adapters count alpha / rank (default: 16)"
+    )
+    finetune.add_argument("--dropout", type=_drop, default=0.05, metavar="P", help="lora: of what they read (default: 0.05)")
+    finetune.add_argument("--targets", default="qkv,out", metavar="A,B", help="lora: of qkv, out, up, down (default: qkv,out)")
+    finetune.add_argument(
+        "--validation-share", type=float, default=0.1, metavar="S", help="of the examples; 0 is none (default: 0.1)"
+    )
+    finetune.add_argument(
+        "--patience", type=_number, default=3, metavar="N", help="evaluations without a gain before it ends (3); 0: never early"
+    )
+    finetune.add_argument(
+        "--tasks",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="coding tasks that no example may give away, beside the shipped ones; repeatable",
+    )
+    finetune.add_argument(
+        "--allow-contamination", action="store_true", help="tune although examples give tasks away, and say so"
+    )
+    finetune.add_argument("--space", metavar="FILE", help="the run's recipe, where its data set is not on this machine")
+    finetune.add_argument("--seed", type=int, default=0, metavar="S")
+    finetune.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    finetune.add_argument("--threads", type=_count, metavar="N")
+    finetune.add_argument("--resume", action="store_true", help="go on with a tuning that was interrupted")
+    finetune.add_argument("--json", action="store_true", help="print the evaluation as JSON")
+    finetune.set_defaults(resume_hint=lambda options: "the same command with --resume")
+
+    tasks = command(
+        "tasks",
+        "tuning",
+        "write files of prompts and solutions to tune on",
+        "autonas tasks convert mbpp.jsonl --out tasks.jsonl",
+    )
+    tasks.add_argument(
+        "action",
+        choices=("convert", "functions", "templates"),
+        help="convert HumanEval or MBPP; functions with docstrings of a recipe's corpus; small templated tasks",
+    )
+    tasks.add_argument("source", nargs="?", metavar="FILE", help="convert: a file of HumanEval or MBPP, or a hub name")
+    tasks.add_argument("--out", required=True, metavar="FILE", help="where the examples are written, as JSON Lines")
+    tasks.add_argument("--space", metavar="FILE", help="functions: the recipe whose training split is read")
+    tasks.add_argument("--count", type=_count, metavar="N", help="functions, templates: at most so many (templates: 800)")
+    tasks.add_argument("--held-out", metavar="FILE", help="templates: write tasks that are not among them, as HumanEval's")
+    tasks.add_argument("--seed", type=int, default=0, metavar="S", help="templates: which are held out")
+
+
 def _add_data(command: Command) -> None:
     corpus = command(
         "corpus",
@@ -247,11 +312,15 @@ def _add_bench(command: Command) -> None:
     bench.add_argument("--json", action="store_true", help="print JSON")
     # None where nothing was said: an option that a bench has no use for is refused, and each has its own default.
     bench.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="overhead: length of a trial (30); train, decode: each (10)"
+        "--seconds", type=_seconds, metavar="S", help="overhead: length of a trial (30); train, lora, decode: each (10)"
     )
     bench.add_argument("--trials-per-worker", type=_count, metavar="N", help="overhead: how many (default: 4)")
-    bench.add_argument("--shape", metavar="NAME", help="train, decode: tiny, small (default), medium or large, the 29 M model")
-    bench.add_argument("--peers", metavar="A,B", help="train: hf, hf-tuned, loop, llama, nanogpt; decode: hf, hf-static")
+    bench.add_argument(
+        "--shape", metavar="NAME", help="train, lora, decode: tiny, small (default), medium or large, the 29 M model"
+    )
+    bench.add_argument(
+        "--peers", metavar="A,B", help="train: hf, hf-tuned, loop, llama, nanogpt; lora: loop, trainer; decode: hf, hf-static"
+    )
     bench.add_argument("--peer-dir", metavar="DIR", help="train, gpu: a checkout of nanoGPT")
     bench.add_argument(
         "--no-compile-peers", action="store_true", default=None, help="train, decode, startup: spare the minutes"
@@ -260,7 +329,10 @@ def _add_bench(command: Command) -> None:
     bench.add_argument("--batch-tokens", type=_count, metavar="N", help="train, startup: tokens of a step")
     bench.add_argument("--context", type=_count, metavar="N", help="train, latency: tokens that are attended to (default: 256)")
     bench.add_argument("--smoothing", type=float, metavar="E", help="train: label smoothing, of peers that can (default: 0)")
-    bench.add_argument("--dropout", type=float, metavar="P", help="train: dropout, of peers that can (default: 0)")
+    bench.add_argument(
+        "--dropout", type=float, metavar="P", help="train: dropout, of peers that can (0); lora: of the adapters (.05)"
+    )
+    bench.add_argument("--batch", type=_count, metavar="N", help="lora: examples of a step (default: 8)")
     bench.add_argument("--archs", type=_count, metavar="N", help="latency: architectures (30); startup: architectures (12)")
     bench.add_argument("--processes", type=_count, metavar="N", help="latency: fresh processes (default: 5)")
     bench.add_argument(
@@ -372,13 +444,24 @@ def _times(text: str) -> float:
     return _positive(text, "times")
 
 
+def _rate(text: str) -> float:
+    return _positive(text, "")
+
+
+def _drop(text: str) -> float:
+    share = float(text) if text.replace(".", "", 1).isdecimal() else -1.0
+    if not 0.0 <= share < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share below 1")
+    return share
+
+
 def _positive(text: str, unit: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = -1.0
     if not 0 < number < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of {unit}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number{unit and f' of {unit}'}")
     return number
 
 

@@ -179,6 +179,9 @@ def _essence(job: Job) -> dict[str, Any]:
         "teacher",
     )
     found = {"steps": run_steps(job), "data": job.data.fingerprint, **{name: values[name] for name in names}}
+    if job.tuning is not None:
+        # Where the base and the examples lie does not matter: digests of both are of it.
+        found["tuning"] = {name: value for name, value in values["tuning"].items() if name not in ("base", "data")}
     found["training"] = {name: value for name, value in values["training"].items() if name not in TrainingSettings.LIMITS}
     return found
 

@@ -130,14 +130,44 @@ class LatencySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TuningSettings:
+    """How a trained model is tuned on prompts and solutions. `rank` and what follows it is of "lora" alone."""
+
+    base: str  # the folder of the run that is tuned
+    base_weights: str  # a digest of its model.safetensors
+    data: str  # a file of examples
+    data_digest: str  # of what they hold
+    method: Literal["sft", "lora"]
+    steps: int
+    learning_rate: float  # "sft": of hidden matrices at width 128, as a training's; "lora": of every adapter
+    probe_steps: int  # between two evaluations on the way
+    batch_examples: int = 8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    validation_share: float = 0.1
+    patience: int | None = 3  # evaluations in a row without a gain before the tuning ends; None: it never ends early
+    min_delta: float = 0.0  # nats that count as a gain there
+    tasks: tuple[str, ...] = ("builtin",)  # that no example may give away
+    allow_contamination: bool = False
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.05  # of what an adapter reads
+    targets: tuple[str, ...] = ("qkv", "out")  # linear layers that have one, in every block
+
+    def __post_init__(self) -> None:
+        assert min(self.steps, self.probe_steps, self.batch_examples, self.rank) >= 1, self
+        assert 0.0 <= self.validation_share < 1.0 and 0.0 <= self.dropout < 1.0, self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What a worker is asked. `python -m autonas.worker job.json` replays it with the same result.
 
     `kind`: "train" trains to the budget's rung and measures; "latency" builds the untrained model and times it; "run" is a
-    full run, whose folder is its own.
+    full run, whose folder is its own; "tune" tunes the model of such a run, whose data and budget it names, in another folder.
     """
 
-    kind: Literal["train", "latency", "run"]
+    kind: Literal["train", "latency", "run", "tune"]
     study: str
     trial: int
     attempt: int
@@ -158,6 +188,7 @@ class Job:
     unique_tokens: int | None = None  # of the training split, which alone are trained on: a replica's corpus. None: all
     curriculum: Curriculum | None = None  # of a full run; None: the whole training split from beginning to end
     teacher: Teacher | None = None  # that a full run learns from beside the text
+    tuning: TuningSettings | None = None  # of kind "tune"
 
     @property
     def name(self) -> str:
@@ -207,7 +238,7 @@ class Sample:
 class Outcome:
     """What comes back from a job: scores, or a failure, and how they came about."""
 
-    kind: Literal["train", "latency", "run"]
+    kind: Literal["train", "latency", "run", "tune"]
     trial: int
     attempt: int
     rung: int

@@ -44,6 +44,7 @@ from autonas.training.rollback import settle
 from autonas.training.state import Rollback, TrainState, fork_cooldown, new_state
 from autonas.training.streams import own_stream
 from autonas.trial import Failure, Job, Outcome, Sample, Score, from_json, to_json
+from autonas.tuning.tune import run_tuning
 
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown
 
@@ -83,6 +84,8 @@ def _outcome(
             return _run_latency(job, started)
         if job.kind == "run":
             return run_full(job, started, lambda step: None if on_progress is None else on_progress(job, step), stop)
+        if job.kind == "tune":
+            return run_tuning(job, started, lambda step: None if on_progress is None else on_progress(job, step), stop)
         return _run_train(job, started, on_progress, stop, floor)
     except TrialFailure as failure:
         if failure.kind == "preempted":

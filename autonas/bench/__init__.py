@@ -14,6 +14,7 @@ from autonas.trial import to_json
 BENCHES = {
     "overhead": "what the controller costs: idle worker time between trials",
     "train": "training beside Hugging Face Trainer, a plain loop and nanoGPT",
+    "lora": "steps of tuning with adapters, beside PEFT in a plain loop and in Hugging Face Trainer",
     "decode": "greedy generation beside Hugging Face generate, same weights",
     "latency": "how well measured latencies repeat in fresh processes",
     "startup": "what a warm worker needs to begin with a new architecture",
@@ -28,7 +29,7 @@ BENCHES = {
     "detectors": "how often the collapse detectors are right on labelled texts, beside the prior system's rules",
     "gpu": "every goal of a GPU, within eight minutes",
 }
-_PEER_PACKAGES = ("transformers", "accelerate", "triton")
+_PEER_PACKAGES = ("transformers", "accelerate", "peft", "triton")
 
 Say = Callable[[str], None]
 

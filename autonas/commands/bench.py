@@ -27,6 +27,7 @@ _TAKES: dict[str, dict[str, str]] = {
         "smoothing": "smoothing",
         "dropout": "dropout",
     },
+    "lora": {"seconds": "seconds", "shape": "shape_name", "peers": "peers", "batch": "batch", "dropout": "dropout"},
     "decode": {"seconds": "seconds", "shape": "shape_name", "peers": "peers", "no_compile_peers": "compile_peers"},
     "latency": {"archs": "archs", "processes": "processes", "seed": "seed", "context": "context"},
     "startup": {"archs": "archs", "seed": "seed", "batch_tokens": "batch_tokens", "no_compile_peers": "compiled_archs"},
@@ -131,7 +132,9 @@ def _print(found: Mapping[str, Any]) -> None:
     conditions, environment = found["conditions"], found["environment"]
     if conditions:
         packages = environment["packages"]
-        versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "accelerate") if packages[name])
+        versions = ", ".join(
+            f"{name} {packages[name]}" for name in ("torch", "transformers", "accelerate", "peft") if packages[name]
+        )
         _say(f"{conditions['device']}, {conditions['threads']} threads; {versions}; commit {environment['commit']}")
         print()
     for row in found["rows"]:

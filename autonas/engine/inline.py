@@ -80,7 +80,7 @@ class InlineEngine:
         """One; with jobs under way, as many as they and others like the latest of them may be."""
         under_way = self._under_way()
         trainings = [job for job in under_way if job.kind == "train"]
-        if not trainings or any(job.kind == "run" for job in under_way):
+        if not trainings or any(job.kind in ("run", "tune") for job in under_way):
             return 1
         most = self._together([*trainings, *[trainings[-1]] * (MOST - len(trainings))])
         return max(most, 1) + len(under_way) - len(trainings)
@@ -140,7 +140,7 @@ class InlineEngine:
         running = [running for running, _ in self._tasks.values()]
         if not running:
             return True
-        if job.kind == "run" or any(other.kind == "run" for other in running):
+        if any(one.kind in ("run", "tune") for one in (job, *running)):
             return False
         if job.kind == "latency":
             return True  # it has the device to itself when those that train have made way

@@ -34,7 +34,7 @@ def serve(turns: Turns, task: Task, way: str) -> None:
     ours = build_model(task.spec, 0, device)
     model: nn.Module = to_llama(ours) if way == "llama" else _WithLoss(ours, logits=way == "default")
     with tempfile.TemporaryDirectory(prefix="autonas-bench-") as folder:
-        flags = {**_flags(task, device), **(_tuned(task, device) if way == "tuned" else {})}
+        flags = {**trainer_flags(task, device), **(_tuned(task, device) if way == "tuned" else {})}
         windows = _Starts(task) if way == "tuned" else _Windows(task, shift=way == "llama")
         trainer = _Trainer(
             model=model,
@@ -47,12 +47,12 @@ def serve(turns: Turns, task: Task, way: str) -> None:
         # Not of the Trainer, and worth more than its own options on a CPU: what MALLOC_MMAP_THRESHOLD_ in the environment does.
         if way == "tuned" and device.type == "cpu" and keep_freed_memory():
             words += "; glibc told to keep freed memory"
-        trainer.add_callback(_TakesTurns(turns, trainer, device, words))
-        with contextlib.suppress(_NoMoreTurns):
+        trainer.add_callback(TakesTurns(turns, trainer, device, words))
+        with contextlib.suppress(NoMoreTurns):
             trainer.train()
 
 
-def _flags(task: Task, device: torch.device) -> dict[str, Any]:
+def trainer_flags(task: Task, device: torch.device) -> dict[str, Any]:
     """What makes it train the same, and not write or report."""
     return {
         "per_device_train_batch_size": task.batch_windows,
@@ -149,11 +149,11 @@ class _Trainer(Trainer):
         return loss
 
 
-class _NoMoreTurns(Exception):
+class NoMoreTurns(Exception):
     """Ends a Trainer from inside."""
 
 
-class _TakesTurns(TrainerCallback):
+class TakesTurns(TrainerCallback):
     """Lets the Trainer go on for as many steps as it is asked for, and wait then."""
 
     def __init__(self, turns: Turns, trainer: _Trainer, device: torch.device, words: str) -> None:
@@ -174,6 +174,6 @@ class _TakesTurns(TrainerCallback):
         while (request := self._turns.next()) == FLAGS:
             self._turns.reply(self._words)
         if request is None:
-            raise _NoMoreTurns
+            raise NoMoreTurns
         self._left = request
         self._trainer.watch = Stopwatch(self._device)
