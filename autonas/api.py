@@ -30,7 +30,7 @@ from autonas.study.files import cancel_requested
 from autonas.trial import Job, StudyRecord
 
 if TYPE_CHECKING:
-    from autonas.full_run import LoadedRun
+    from autonas.loaded_run import LoadedRun
 
 REPORTS = Path("reports")
 
@@ -216,7 +216,7 @@ def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:
 
 def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
     """The model, tokenizer and spec of a finished run."""
-    from autonas.full_run import load_run  # torch comes with it
+    from autonas.loaded_run import load_run  # torch comes with it
 
     return load_run(Path(run), device)
 

@@ -23,7 +23,7 @@ from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.latency import measured_latency
 from autonas.evaluation.latency_cache import table_entry
 from autonas.evaluation.loss import evaluate_loss, loss_scores
-from autonas.full_run import load_run
+from autonas.loaded_run import load_run
 from autonas.run_folder import probing, run_budget
 from autonas.training import loop
 from autonas.training.loop import Progress

@@ -70,7 +70,7 @@ def _run_losses(run: Path, dataset: Dataset) -> ClassLosses:
     from autonas.data.batches import training_windows
     from autonas.evaluation.baselines import count_bigrams
     from autonas.evaluation.class_loss import class_losses
-    from autonas.full_run import load_run
+    from autonas.loaded_run import load_run
     from autonas.run_folder import read_job
 
     model, job = load_run(run).model, read_job(run)

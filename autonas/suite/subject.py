@@ -17,7 +17,7 @@ from autonas.data.batches import training_windows
 from autonas.data.dataset import Dataset
 from autonas.evaluation.coding.records import CodingSettings
 from autonas.evaluation.profile import ProfileSettings
-from autonas.full_run import LoadedRun
+from autonas.loaded_run import LoadedRun
 from autonas.run_folder import read_evaluation, run_tokens
 from autonas.trial import EvaluationSettings, Job
 
