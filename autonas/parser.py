@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reading(command)
     _add_promote(command)
     _add_runs(command)
+    _add_serving(command)
     _add_data(command)
     _add_bench(command)
     return parser
@@ -194,6 +195,20 @@ def _add_runs(command: Command) -> None:
     ):
         latency.add_argument(name, type=kind, metavar=name[2].upper(), help=text)
     latency.add_argument("--json", action="store_true", help="print JSON; it serves as `latency: {table: FILE}` elsewhere")
+
+
+def _add_serving(command: Command) -> None:
+    serve = command("serve", "serving", "answer OpenAI's completions API with trained models", "autonas serve --run RUN")
+    serve.add_argument(
+        "--run", action="append", required=True, metavar="RUN", help="a run's folder, or NAME=RUN; repeatable: a model for each"
+    )
+    serve.add_argument("--host", default="127.0.0.1", metavar="H", help="an address of this machine (default: 127.0.0.1)")
+    serve.add_argument("--port", type=_port, default=8400, metavar="N", help="default: 8400; 0: any that is free")
+    serve.add_argument(
+        "--token-file", metavar="FILE", help="holds the token (default: $AUTONAS_TOKEN, else a new one is shown)"
+    )
+    serve.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    serve.add_argument("--threads", type=_count, metavar="N", help="CPU cores that models are computed on (default: 1)")
 
 
 def _add_data(command: Command) -> None:
