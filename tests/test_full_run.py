@@ -30,6 +30,7 @@ from autonas.training.loop import Progress
 from autonas.trial import Job, Outcome, to_json
 from autonas.worker import run_job
 from tests.studies import SMALL_SPEC, small_job
+from tests.training.event_files import check_events
 from tests.training.faults import Faulty, kick, step_by
 
 STEP = 512
@@ -105,6 +106,7 @@ def test_a_run_that_is_killed_and_begun_again_ends_as_the_whole_one(
     assert resumed.new_tokens == (24 - step) * STEP, "the checkpoint of the step before the last was used"
     assert essence(resumed) == essence(whole)
     assert [line["tokens"] for line in lines(tmp_path / "broken")] == [line["tokens"] for line in lines(tmp_path / "whole")]
+    check_events(tmp_path / "broken")
 
 
 @pytest.mark.parametrize("step", [5, 22])
@@ -166,7 +168,7 @@ def test_the_folder_holds_what_it_promises(dataset: Dataset, tmp_path: Path) -> 
     out = tmp_path / "run"
     names = {path.name for path in out.iterdir()}
     assert names == {
-        *("spec.json", "run.json", "tokenizer.json", "metrics.jsonl"),
+        *("spec.json", "run.json", "tokenizer.json", "metrics.jsonl", "tensorboard"),
         *("checkpoints", "model.safetensors", "evaluation.json"),
     }
     assert json.loads((out / "spec.json").read_text()) == SMALL_SPEC.to_dict()
@@ -376,6 +378,7 @@ def test_a_run_goes_back_and_resumed_goes_back_alike(dataset: Dataset, tmp_path:
     (said,) = [line for line in curve if "rollback" in line]
     assert said["tokens"] == 0
     assert [line["tokens"] for line in curve if "loss" in line] == [STEP * (n + 1) for n in range(160)]
+    check_events(tmp_path / "whole")
     recorded = json.loads((tmp_path / "whole" / "evaluation.json").read_text())
     assert recorded["findings"] == json.loads(json.dumps(to_json(whole.findings)))
     last = tmp_path / "whole" / "checkpoints" / "last.safetensors"
