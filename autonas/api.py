@@ -201,6 +201,20 @@ def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, f
     return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study))
 
 
+def report_run(run: str | Path, *, file: str | Path | None = None) -> Path:
+    """Write the page of a full run, which may still be trained, by default to evaluation.html in its folder; returns where.
+
+    Raises:
+        StudyError: there is no run in `run`, or its files cannot be read.
+    """
+    from autonas.reporting.run_page import write_page
+    from autonas.reporting.run_so_far import run_so_far
+
+    folder = Path(run)
+    run_so_far(folder)  # there is one
+    return write_page(read_evaluation(folder), folder, None if file is None else Path(file))
+
+
 def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:
     """What evaluation.json says of each of a study's full runs that have ended and are still there, by the folder's name."""
     folders = [Path(each["folder"]) for each in study.attributes.get("promotions") or ()]
@@ -408,6 +422,7 @@ def _in_full(
         carry_out(job, runner, retries=retries, say=say, storage=storage, trials_dir=out)
         for text in check_prediction(folder):
             say(text)
+    report_run(folder)
     return folder
 
 

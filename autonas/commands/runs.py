@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> int:
     import contextlib
 
-    from autonas.api import read_recipe
+    from autonas.api import read_recipe, report_run
     from autonas.data.dataset import prepare
     from autonas.engine.inline import InlineEngine
     from autonas.machine import resolve_threads
@@ -52,6 +52,7 @@ def train(options: argparse.Namespace) -> int:
     ):
         check_room(engine, job)
         carry_out(job, engine, say=note)
+    report_run(job.folder)
     print_evaluation(Path(job.folder), as_json=options.json)
     return OK
 
@@ -88,6 +89,8 @@ def print_evaluation(run: Path, *, as_json: bool) -> None:
         interval = interval_text(score)
         print(f"{name:16} {score_text(score)}{f'  ({interval})' if interval else ''}  {score.unit}")
     print(f"run: {run}")
+    if (run / "evaluation.html").exists():
+        print(f"page: {run / 'evaluation.html'}")
 
 
 def generate(options: argparse.Namespace) -> int:
