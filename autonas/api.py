@@ -336,13 +336,15 @@ def promote(
     resume: bool = False,
     engine: EngineSettings | None = None,
     say: Callable[[str], None] = lambda text: None,
+    on_run: Callable[[Path], object] = lambda folder: None,
     on_progress: Callable[[JobProgress, int], None] = lambda progress, total_tokens: None,
 ) -> Path:
     """Train the winner of a study in full; returns the run's folder, which `load` takes.
 
     The winner is the front's knee, or what `select` (an objective), `limits` (score to most) and `weights` (objective to
     weight) prefer, or `trial`; what is left out is as the space file's `promote:` says. The folder is `run`, by default one in
-    the study's `runs/`. `resume` goes on with the run that was interrupted, as it was begun.
+    the study's `runs/`. `resume` goes on with the run that was interrupted, as it was begun. `on_run` is told the folder when
+    the full run begins, `on_progress` its steps.
 
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
@@ -382,7 +384,9 @@ def promote(
             say=say,
         )
         job = promotion.job
-    return _in_full(study, job, promotion, storage=storage, out=out, engine=engine, say=say, on_progress=on_progress)
+    return _in_full(
+        study, job, promotion, storage=storage, out=out, engine=engine, say=say, on_run=on_run, on_progress=on_progress
+    )
 
 
 def _in_full(
@@ -394,6 +398,7 @@ def _in_full(
     out: str | Path,
     engine: EngineSettings,
     say: Callable[[str], None],
+    on_run: Callable[[Path], object],
     on_progress: Callable[[JobProgress, int], None],
 ) -> Path:
     """Carry out a promotion's job, a new one's or (without `promotion`) one to be gone on with; returns the run's folder."""
@@ -419,6 +424,7 @@ def _in_full(
             own = study_folder(study, out)
             job = before_run(record, promotion, job, runner, study_folder=own, trials_dir=out, storage=storage, say=say)
         in_full = True
+        on_run(folder)
         carry_out(job, runner, retries=retries, say=say, storage=storage, trials_dir=out)
         for text in check_prediction(folder):
             say(text)
@@ -433,6 +439,7 @@ def promote_winner(
     out: str | Path = TRIALS,
     engine: EngineSettings | None = None,
     say: Callable[[str], None] = lambda text: None,
+    on_run: Callable[[Path], object] = lambda folder: None,
     on_progress: Callable[[JobProgress, int], None] = lambda progress, total_tokens: None,
 ) -> Path:
     """What a search does at its end: `promote` as its space file says; goes on with that run, or leaves it, if there is one."""
@@ -449,6 +456,7 @@ def promote_winner(
         resume=state == "begun",
         engine=engine,
         say=say,
+        on_run=on_run,
         on_progress=on_progress,
     )
 

@@ -12,7 +12,6 @@ from autonas.commands import OK, check_vocabulary, note, print_json, spec_to_tra
 from autonas.errors import RequestError, StudyError
 
 if TYPE_CHECKING:
-    from autonas.engine.base import JobProgress
     from autonas.loaded_run import LoadedRun
 
 
@@ -26,6 +25,7 @@ def train(options: argparse.Namespace) -> int:
     from autonas.promotion.execution import carry_out, check_room, claimed
     from autonas.promotion.promote import full_job
     from autonas.run_folder import TRIALS, run_tokens
+    from autonas.terminal import RunDisplay
 
     recipe = read_recipe(options.space)
     spec = spec_to_train(options, recipe)
@@ -45,32 +45,18 @@ def train(options: argparse.Namespace) -> int:
         device=options.device,
         threads=resolve_threads(options.threads),
     )
-    progress, total = RunProgress(), run_tokens(job)
+    total = run_tokens(job)
     with (
         claimed(job, resume=options.resume) as job,
-        contextlib.closing(InlineEngine(lambda step: progress(step, total))) as engine,
+        RunDisplay() as display,
+        contextlib.closing(InlineEngine(lambda step: display(step, total))) as engine,
     ):
         check_room(engine, job)
-        carry_out(job, engine, say=note)
+        display.begin(Path(job.folder))
+        carry_out(job, engine, say=display.say)
     report_run(job.folder)
     print_evaluation(Path(job.folder), as_json=options.json)
     return OK
-
-
-class RunProgress:
-    """Tells how far a full run is, a line for every fiftieth of it."""
-
-    def __init__(self) -> None:
-        self._shown = -1.0
-
-    def __call__(self, step: JobProgress, total_tokens: int) -> None:
-        from autonas.reporting.quantities import duration_text, tokens_text
-
-        share = step.tokens / total_tokens
-        if share - self._shown >= 0.02 or (step.tokens >= total_tokens and self._shown < 1):
-            self._shown = share
-            left = duration_text((total_tokens - step.tokens) / step.tokens_per_s)
-            note(f"{share:4.0%}  {tokens_text(step.tokens)} tokens  loss {step.loss:.3f}  about {left} left")
 
 
 def print_evaluation(run: Path, *, as_json: bool) -> None:
