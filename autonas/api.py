@@ -30,7 +30,7 @@ from autonas.study.files import cancel_requested
 from autonas.trial import Job, StudyRecord
 
 if TYPE_CHECKING:
-    from autonas.full_run import LoadedRun
+    from autonas.loaded_run import LoadedRun
 
 REPORTS = Path("reports")
 
@@ -201,6 +201,20 @@ def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, f
     return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study))
 
 
+def report_run(run: str | Path, *, file: str | Path | None = None) -> Path:
+    """Write the page of a full run, which may still be trained, by default to evaluation.html in its folder; returns where.
+
+    Raises:
+        StudyError: there is no run in `run`, or its files cannot be read.
+    """
+    from autonas.reporting.run_page import write_page
+    from autonas.reporting.run_so_far import run_so_far
+
+    folder = Path(run)
+    run_so_far(folder)  # there is one
+    return write_page(read_evaluation(folder), folder, None if file is None else Path(file))
+
+
 def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:
     """What evaluation.json says of each of a study's full runs that have ended and are still there, by the folder's name."""
     folders = [Path(each["folder"]) for each in study.attributes.get("promotions") or ()]
@@ -216,7 +230,7 @@ def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:
 
 def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
     """The model, tokenizer and spec of a finished run."""
-    from autonas.full_run import load_run  # torch comes with it
+    from autonas.loaded_run import load_run  # torch comes with it
 
     return load_run(Path(run), device)
 
@@ -377,13 +391,15 @@ def promote(
     resume: bool = False,
     engine: EngineSettings | None = None,
     say: Callable[[str], None] = lambda text: None,
+    on_run: Callable[[Path], object] = lambda folder: None,
     on_progress: Callable[[JobProgress, int], None] = lambda progress, total_tokens: None,
 ) -> Path:
     """Train the winner of a study in full; returns the run's folder, which `load` takes.
 
     The winner is the front's knee, or what `select` (an objective), `limits` (score to most) and `weights` (objective to
     weight) prefer, or `trial`; what is left out is as the space file's `promote:` says. The folder is `run`, by default one in
-    the study's `runs/`. `resume` goes on with the run that was interrupted, as it was begun.
+    the study's `runs/`. `resume` goes on with the run that was interrupted, as it was begun. `on_run` is told the folder when
+    the full run begins, `on_progress` its steps.
 
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
@@ -423,7 +439,9 @@ def promote(
             say=say,
         )
         job = promotion.job
-    return _in_full(study, job, promotion, storage=storage, out=out, engine=engine, say=say, on_progress=on_progress)
+    return _in_full(
+        study, job, promotion, storage=storage, out=out, engine=engine, say=say, on_run=on_run, on_progress=on_progress
+    )
 
 
 def _in_full(
@@ -435,6 +453,7 @@ def _in_full(
     out: str | Path,
     engine: EngineSettings,
     say: Callable[[str], None],
+    on_run: Callable[[Path], object],
     on_progress: Callable[[JobProgress, int], None],
 ) -> Path:
     """Carry out a promotion's job, a new one's or (without `promotion`) one to be gone on with; returns the run's folder."""
@@ -460,9 +479,11 @@ def _in_full(
             own = study_folder(study, out)
             job = before_run(record, promotion, job, runner, study_folder=own, trials_dir=out, storage=storage, say=say)
         in_full = True
+        on_run(folder)
         carry_out(job, runner, retries=retries, say=say, storage=storage, trials_dir=out)
         for text in check_prediction(folder):
             say(text)
+    report_run(folder)
     return folder
 
 
@@ -473,6 +494,7 @@ def promote_winner(
     out: str | Path = TRIALS,
     engine: EngineSettings | None = None,
     say: Callable[[str], None] = lambda text: None,
+    on_run: Callable[[Path], object] = lambda folder: None,
     on_progress: Callable[[JobProgress, int], None] = lambda progress, total_tokens: None,
 ) -> Path:
     """What a search does at its end: `promote` as its space file says; goes on with that run, or leaves it, if there is one."""
@@ -489,6 +511,7 @@ def promote_winner(
         resume=state == "begun",
         engine=engine,
         say=say,
+        on_run=on_run,
         on_progress=on_progress,
     )
 

@@ -10,7 +10,8 @@ AutonasError
 │   ├── StorageError      the storage of the ledger is down, locked or not ours
 │   ├── CheckpointError   a checkpoint is missing, corrupt or of another architecture
 │   ├── DeviceError       a device or number format that this machine does not have
-│   └── ResourceError     no space left, no permission
+│   ├── ResourceError     no space left, no permission
+│   └── ServiceError      an HTTP request is refused; `.status`, `.param` and `.code` go into the answer
 ├── ClusterError          the machines that run the jobs have gone; what was finished is kept (exit code 1)
 └── TrialFailure          a job ended badly; `.kind` says how. The worker makes a `Failure` of it, unless preempted
 """
@@ -73,6 +74,16 @@ class DeviceError(RequestError):
 
 class ResourceError(RequestError):
     """No space left on the disk, or no permission to write there."""
+
+
+class ServiceError(RequestError):
+    """An HTTP request is refused with `status`; `param` names what is wrong in it, `code` is for programs to read."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
 
 
 class ClusterError(AutonasError):

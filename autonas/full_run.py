@@ -1,4 +1,4 @@
-"""One full training of one architecture, into a folder of its own: resumable, evaluated, loadable.
+"""One full training of one architecture, into a folder of its own: resumable, evaluated; loaded_run.py uses it.
 
 The worker's job of kind "run". Its folder, and what tells one run from another, are in run_folder.py.
 """
@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autonas import cost, machine
-from autonas.arch import ArchSpec
 from autonas.best_weights import BestWeights, Look
 from autonas.data.batches import Windows
 from autonas.data.dataset import Dataset
 from autonas.data.stages import StagedWindows
-from autonas.data.tokenizer import Tokenizer
 from autonas.difficulty import rank_documents
-from autonas.errors import CheckpointError, InfeasibleArch, StudyError, TrialFailure, resource_error
+from autonas.errors import InfeasibleArch, StudyError, TrialFailure, resource_error
 from autonas.evaluation.collapse import measure_collapse, real_range
 from autonas.evaluation.decoding import followed_decoding
 from autonas.evaluation.generation_probe import num_generation_probes, probe_generation
@@ -37,9 +34,9 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import loss_scores, losses_by_source, score_tokens
 from autonas.evaluation.plausibility.findings import run_findings
 from autonas.evaluation.scored import ScoredTokens
-from autonas.model.transformer import Transformer, build_model
+from autonas.model.transformer import build_model
 from autonas.run_data import plan_lines, run_windows
-from autonas.run_folder import CURVE_LINES, TRIALS, RunLog, claim, probing, read_evaluation, write_json
+from autonas.run_folder import CURVE_LINES, RunLog, claim, probing, read_evaluation, write_json
 from autonas.teachers import load_teaching
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
@@ -54,15 +51,6 @@ from autonas.trial import EvaluationSettings, Finding, Job, Outcome, Score, to_j
 
 SAVES_SHARE = 0.02  # at most so much of the time goes into checkpoints: a large one takes seconds
 _CURVE_POINTS = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedRun:
-    """A trained model with its tokenizer, ready to use."""
-
-    model: Transformer
-    tokenizer: Tokenizer
-    spec: ArchSpec
 
 
 def run_full(
@@ -392,32 +380,3 @@ def _write_evaluation(job: Job, outcome: Outcome, epoch_tokens: int) -> None:
         "environment": {**machine.environment(), "device": job.device, "threads": job.threads},
     }
     write_json(Path(job.folder) / "evaluation.json", values)
-
-
-def load_run(run: Path, device: str = "cpu") -> LoadedRun:
-    """The trained model in a run's folder.
-
-    Raises:
-        StudyError: there is no finished run.
-        CheckpointError: its weights are damaged.
-        TokenizerError: its tokenizer is damaged.
-    """
-    weights = run / "model.safetensors"
-    if not weights.exists():
-        state = "has not ended yet; go on with --resume" if (run / "run.json").exists() else "is no run"
-        found = [
-            path.parent
-            for study in dict.fromkeys((run, TRIALS / run))
-            for path in sorted(study.glob("runs/*/model.safetensors"))
-        ]
-        if found:
-            raise StudyError(f"{run}: {state}, but a study with runs: {', '.join(map(str, found))}. Name one of these.")
-        raise StudyError(f"{run}: {state}. `autonas promote STUDY` and `autonas train --spec FILE` make one.")
-    model, _ = load_model(weights, resolve_device(device))
-    tokenizer = Tokenizer.load(run / "tokenizer.json")
-    if tokenizer.vocab_size != model.spec.vocab_size:
-        raise CheckpointError(
-            f"{run}: the tokenizer has {tokenizer.vocab_size} entries and the model {model.spec.vocab_size}. "
-            "One of them is of another run; restore it."
-        )
-    return LoadedRun(model=model, tokenizer=tokenizer, spec=model.spec)

@@ -48,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_promote(command)
     _add_runs(command)
     _add_tuning(command)
+    _add_serving(command)
     _add_data(command)
     _add_bench(command)
     return parser
@@ -94,9 +95,9 @@ def _add_reading(command: Command) -> None:
     status.add_argument("study", nargs="?", metavar="STUDY", help="all studies here when left out")
     front = command("front", "studies", "print the Pareto front of a study", "autonas front quickstart --json")
     front.add_argument("study", metavar="STUDY")
-    report = command("report", "studies", "write a study's report, one HTML file", "autonas report quickstart")
-    report.add_argument("study", metavar="STUDY")
-    report.add_argument("--out", dest="file", metavar="FILE", help="default: reports/STUDY.html")
+    report = command("report", "studies", "write a study's report, or a run's page, one HTML file", "autonas report quickstart")
+    report.add_argument("study", metavar="STUDY", help="or a run's folder, also while it is trained")
+    report.add_argument("--out", dest="file", metavar="FILE", help="default: reports/STUDY.html, or RUN/evaluation.html")
     cancel = command("cancel", "studies", "stop a study, wherever it runs", "autonas cancel quickstart")
     cancel.add_argument("study", metavar="STUDY")
     clean = command("clean", "studies", "free checkpoints that nothing needs", "autonas clean quickstart")
@@ -277,6 +278,20 @@ def _add_tuning(command: Command) -> None:
     tasks.add_argument("--count", type=_count, metavar="N", help="functions, templates: at most so many (templates: 800)")
     tasks.add_argument("--held-out", metavar="FILE", help="templates: write tasks that are not among them, as HumanEval's")
     tasks.add_argument("--seed", type=int, default=0, metavar="S", help="templates: which are held out")
+
+
+def _add_serving(command: Command) -> None:
+    serve = command("serve", "serving", "answer OpenAI's completions API with trained models", "autonas serve --run RUN")
+    serve.add_argument(
+        "--run", action="append", required=True, metavar="RUN", help="a run's folder, or NAME=RUN; repeatable: a model for each"
+    )
+    serve.add_argument("--host", default="127.0.0.1", metavar="H", help="an address of this machine (default: 127.0.0.1)")
+    serve.add_argument("--port", type=_port, default=8400, metavar="N", help="default: 8400; 0: any that is free")
+    serve.add_argument(
+        "--token-file", metavar="FILE", help="holds the token (default: $AUTONAS_TOKEN, else a new one is shown)"
+    )
+    serve.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
+    serve.add_argument("--threads", type=_count, metavar="N", help="CPU cores that models are computed on (default: 1)")
 
 
 def _add_data(command: Command) -> None:

@@ -1,8 +1,8 @@
 """The folder of a full run: whose it is, and its curve. What is trained into it is in full_run.py.
 
-`spec.json`, `run.json` (the job: a worker replays it), `tokenizer.json`, `metrics.jsonl`, `checkpoints/last.safetensors`,
-`checkpoints/best.safetensors`, and when the run has ended `model.safetensors` and `evaluation.json`. A promotion adds
-`promotion.json`.
+`spec.json`, `run.json` (the job: a worker replays it), `tokenizer.json`, `metrics.jsonl`, the same for TensorBoard in
+`tensorboard/`, `checkpoints/last.safetensors` and `checkpoints/best.safetensors`, and when the run has ended
+`model.safetensors` and `evaluation.json`. A promotion adds `promotion.json`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from autonas.arch import ArchSpec
 from autonas.data.cache import write_file
 from autonas.errors import StudyError, resource_error
 from autonas.training.attempts import check_attempt
+from autonas.training.events import EventFile
 from autonas.trial import Budget, Job, TrainingSettings, from_json, to_json
 
 TRIALS = Path("trials")  # where studies and their runs are kept, unless --trials-dir says otherwise
@@ -217,6 +218,8 @@ def rewrite_lines(path: Path, lines: Iterable[str]) -> None:
 class RunLog:
     """metrics.jsonl: some 2,000 lines of training, each the mean loss of a stretch of tokens, and some of validation.
 
+    tensorboard/ beside it says the same.
+
     Stretches end at fixed token counts, so that a resumed run has the lines of the whole one. In one of them the loss differs:
     a run that goes on from inside a stretch has there the mean of the part that it has trained itself. Lines beyond `tokens`,
     where the run goes on, are dropped, and so is one torn by a crash; so are those beyond where a training goes back to. Only
@@ -239,6 +242,7 @@ class RunLog:
         kept = [line for line in lines if _is_of_the_past(line, tokens)]
         rewrite_lines(self._path, kept)
         self._points = [json.loads(line) for line in kept]
+        self._events = EventFile(self._path.parent, self._points)
         self._begun = self._last = tokens
         self._weighted = 0.0
 
@@ -263,6 +267,7 @@ class RunLog:
         self._points.append(dict(point))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
+        self._events.add(point)
 
     def _check(self) -> None:
         check_attempt(self._path.parent / "checkpoints", self._attempt)

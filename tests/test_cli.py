@@ -33,6 +33,7 @@ COMMANDS = (
     "promote",
     "train",
     "generate",
+    "serve",
     "latency",
     "corpus",
     "tokenizer",

@@ -23,7 +23,7 @@ from autonas.evaluation.collapse import measure_collapse
 from autonas.evaluation.latency import measured_latency
 from autonas.evaluation.latency_cache import table_entry
 from autonas.evaluation.loss import evaluate_loss, loss_scores
-from autonas.full_run import load_run
+from autonas.loaded_run import load_run
 from autonas.run_folder import probing, run_budget
 from autonas.training import loop
 from autonas.training.checkpoint import load_model, load_note
@@ -31,6 +31,7 @@ from autonas.training.loop import Progress
 from autonas.trial import Job, Outcome, to_json
 from autonas.worker import run_job
 from tests.studies import SMALL_SPEC, small_job
+from tests.training.event_files import check_events
 from tests.training.faults import Faulty, kick, step_by
 
 STEP = 512
@@ -106,6 +107,7 @@ def test_a_run_that_is_killed_and_begun_again_ends_as_the_whole_one(
     assert resumed.new_tokens == (24 - step) * STEP, "the checkpoint of the step before the last was used"
     assert essence(resumed) == essence(whole)
     assert [line["tokens"] for line in lines(tmp_path / "broken")] == [line["tokens"] for line in lines(tmp_path / "whole")]
+    check_events(tmp_path / "broken")
 
 
 @pytest.mark.parametrize("step", [5, 22])
@@ -167,7 +169,7 @@ def test_the_folder_holds_what_it_promises(dataset: Dataset, tmp_path: Path) -> 
     out = tmp_path / "run"
     names = {path.name for path in out.iterdir()}
     assert names == {
-        *("spec.json", "run.json", "tokenizer.json", "metrics.jsonl"),
+        *("spec.json", "run.json", "tokenizer.json", "metrics.jsonl", "tensorboard"),
         *("checkpoints", "model.safetensors", "evaluation.json"),
     }
     assert json.loads((out / "spec.json").read_text()) == SMALL_SPEC.to_dict()
@@ -377,6 +379,7 @@ def test_a_run_goes_back_and_resumed_goes_back_alike(dataset: Dataset, tmp_path:
     (said,) = [line for line in curve if "rollback" in line]
     assert said["tokens"] == 0
     assert [line["tokens"] for line in curve if "loss" in line] == [STEP * (n + 1) for n in range(160)]
+    check_events(tmp_path / "whole")
     recorded = json.loads((tmp_path / "whole" / "evaluation.json").read_text())
     assert recorded["findings"] == json.loads(json.dumps(to_json(whole.findings)))
     last = tmp_path / "whole" / "checkpoints" / "last.safetensors"

@@ -99,7 +99,7 @@ def test_every_running_job_has_a_bar_until_it_has_ended(
     recipe: Recipe, screen: Screen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("autonas.terminal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("autonas.terminal.study.time.monotonic", lambda: now[0])
     with contextlib.redirect_stderr(screen), StudyDisplay("quickstart", recipe) as display:
         display.progress(JobProgress(trial=4, rung=0, tokens=1_000, loss=5.0, tokens_per_s=1.0))
         now[0] += 3.0

@@ -69,7 +69,7 @@ def _run_losses(run: Path, dataset: Dataset) -> ClassLosses:
 
     from autonas.evaluation.baselines import count_bigrams
     from autonas.evaluation.class_loss import class_losses
-    from autonas.full_run import load_run
+    from autonas.loaded_run import load_run
     from autonas.run_data import run_windows
     from autonas.run_folder import read_job
 

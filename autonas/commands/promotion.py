@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def promote(options: argparse.Namespace) -> int:
     from autonas.api import promote, propose_promotion
-    from autonas.commands.runs import RunProgress, print_evaluation
+    from autonas.commands.runs import print_evaluation
+    from autonas.terminal import RunDisplay
 
     wanted = {
         "trial": options.trial,
@@ -38,7 +39,10 @@ def promote(options: argparse.Namespace) -> int:
         else:
             print(promotion.describe())
         return OK
-    run = promote(options.study, **wanted, resume=options.resume, say=note, on_progress=RunProgress())
+    with RunDisplay() as display:
+        run = promote(
+            options.study, **wanted, resume=options.resume, say=display.say, on_run=display.begin, on_progress=display
+        )
     print_evaluation(run, as_json=options.json)
     return OK
 
@@ -46,16 +50,14 @@ def promote(options: argparse.Namespace) -> int:
 def after_search(options: argparse.Namespace, study: str, recipe: Recipe) -> None:
     """Promote the winner as the space file says, or else say what a promotion would do."""
     from autonas.api import promote_winner, propose_promotion
-    from autonas.commands.runs import RunProgress, print_evaluation
+    from autonas.commands.runs import print_evaluation
     from autonas.promotion.execution import promote_command
-
-    def silent(*news: object) -> None:
-        pass
+    from autonas.terminal import RunDisplay
 
     where: dict[str, Any] = {"storage": options.storage, "out": options.out, "engine": engine_settings(options)}
     if recipe.promote is not None and not options.no_promote:
-        progress = silent if options.quiet else RunProgress()
-        run = promote_winner(study, **where, say=silent if options.quiet else note, on_progress=progress)
+        with RunDisplay(quiet=options.quiet) as display:
+            run = promote_winner(study, **where, say=display.say, on_run=display.begin, on_progress=display)
         if not options.json:
             print_evaluation(run, as_json=False)
         return

@@ -12,23 +12,20 @@ from autonas.commands import OK, check_vocabulary, note, print_json, spec_to_tra
 from autonas.errors import RequestError, StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from autonas.data.tokenizer import Tokenizer
-    from autonas.engine.base import JobProgress
-    from autonas.model.stopping import TextStop
+    from autonas.loaded_run import LoadedRun
 
 
 def train(options: argparse.Namespace) -> int:
     import contextlib
 
-    from autonas.api import read_recipe
+    from autonas.api import read_recipe, report_run
     from autonas.data.dataset import prepare
     from autonas.engine.inline import InlineEngine
     from autonas.machine import resolve_threads
     from autonas.promotion.execution import carry_out, check_room, claimed
     from autonas.promotion.promote import full_job
     from autonas.run_folder import TRIALS, run_tokens
+    from autonas.terminal import RunDisplay
 
     recipe = read_recipe(options.space)
     spec = spec_to_train(options, recipe)
@@ -48,31 +45,18 @@ def train(options: argparse.Namespace) -> int:
         device=options.device,
         threads=resolve_threads(options.threads),
     )
-    progress, total = RunProgress(), run_tokens(job)
+    total = run_tokens(job)
     with (
         claimed(job, resume=options.resume) as job,
-        contextlib.closing(InlineEngine(lambda step: progress(step, total))) as engine,
+        RunDisplay() as display,
+        contextlib.closing(InlineEngine(lambda step: display(step, total))) as engine,
     ):
         check_room(engine, job)
-        carry_out(job, engine, say=note)
+        display.begin(Path(job.folder))
+        carry_out(job, engine, say=display.say)
+    report_run(job.folder)
     print_evaluation(Path(job.folder), as_json=options.json)
     return OK
-
-
-class RunProgress:
-    """Tells how far a full run is, a line for every fiftieth of it."""
-
-    def __init__(self) -> None:
-        self._shown = -1.0
-
-    def __call__(self, step: JobProgress, total_tokens: int) -> None:
-        from autonas.reporting.quantities import duration_text, tokens_text
-
-        share = step.tokens / total_tokens
-        if share - self._shown >= 0.02 or (step.tokens >= total_tokens and self._shown < 1):
-            self._shown = share
-            left = duration_text((total_tokens - step.tokens) / step.tokens_per_s)
-            note(f"{share:4.0%}  {tokens_text(step.tokens)} tokens  loss {step.loss:.3f}  about {left} left")
 
 
 def print_evaluation(run: Path, *, as_json: bool) -> None:
@@ -91,42 +75,38 @@ def print_evaluation(run: Path, *, as_json: bool) -> None:
         interval = interval_text(score)
         print(f"{name:16} {score_text(score)}{f'  ({interval})' if interval else ''}  {score.unit}")
     print(f"run: {run}")
+    if (run / "evaluation.html").exists():
+        print(f"page: {run / 'evaluation.html'}")
 
 
 def generate(options: argparse.Namespace) -> int:
     from autonas.evaluation.latency import resolve_device
-    from autonas.full_run import LoadedRun, load_run
-    from autonas.model.decode import Sampling, StopRule, stream
-    from autonas.model.stopping import TextStop
+    from autonas.loaded_run import Options, load_run
 
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     name, colon, number = options.model.rpartition(":")
-    loaded: LoadedRun
     if colon and number.isdecimal() and not Path(options.model).exists():
         loaded = _load_trial(name, int(number), options)
     elif not Path(options.model).exists() and (Path(options.out) / name.removesuffix(":") / "recipe.yaml").exists():
         raise StudyError(f"{options.model} is a study. Name one of its trials on the front too, such as {name}:3.")
     else:
         loaded = load_run(Path(options.model), str(resolve_device(options.device)))
-    tokenizer = loaded.tokenizer
-    tokens = stream(
-        loaded.model,
-        tokenizer.encode(prompt) or [tokenizer.end_of_text],
-        max_new_tokens=options.max_tokens,
-        sampling=Sampling(
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            repetition_penalty=options.repetition_penalty,
-        ),
-        seed=options.seed,
-        stop=StopRule(token=tokenizer.end_of_text),
-    )
-    made: list[int] = []
-    pieces = _pieces(tokens, made, tokenizer, TextStop([_unescaped(text) for text in options.stop]))
+    wish: Options = {
+        "max_tokens": options.max_tokens,
+        "temperature": options.temperature,
+        "top_k": options.top_k,
+        "top_p": options.top_p,
+        "repetition_penalty": options.repetition_penalty,
+        "stop": [_unescaped(text) for text in options.stop],
+        "seed": options.seed,
+    }
+    if left_out := loaded.left_out(prompt, options.max_tokens):
+        note(f"the first {left_out} tokens of the prompt do not fit the model's context and are left out")
     if options.json:
-        print_json({"prompt": prompt, "completion": "".join(pieces), "tokens": len(made)})
+        done = loaded.complete(prompt, **wish)
+        print_json({"prompt": prompt, "completion": done.text, "tokens": len(done.tokens), "finish_reason": done.finish_reason})
         return OK
+    pieces = loaded.stream(prompt, **wish)
     sys.stdout.write(prompt)
     for piece in pieces:
         sys.stdout.write(piece)
@@ -135,28 +115,15 @@ def generate(options: argparse.Namespace) -> int:
     return OK
 
 
-def _pieces(tokens: Iterator[int], made: list[int], tokenizer: Tokenizer, stop: TextStop) -> Iterator[str]:
-    """The text of `tokens` as it becomes certain, up to a stop; the tokens it took are put into `made`."""
-    for token in tokens:
-        made.append(token)
-        text = tokenizer.decode(made)
-        # A character may take several tokens: what ends in half of one is held back.
-        if not text.endswith("\ufffd"):
-            yield stop.feed(text)
-            if stop.ended:
-                return
-    yield stop.feed(tokenizer.decode(made), complete=True)
-
-
 def _unescaped(text: str) -> str:
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
-def _load_trial(name: str, number: int, options: argparse.Namespace) -> Any:
+def _load_trial(name: str, number: int, options: argparse.Namespace) -> LoadedRun:
     from autonas.api import read_study, study_folder
     from autonas.data.dataset import prepare
     from autonas.evaluation.latency import resolve_device
-    from autonas.full_run import LoadedRun
+    from autonas.loaded_run import LoadedRun
     from autonas.recipe import Recipe
     from autonas.training.checkpoint import load_model
 

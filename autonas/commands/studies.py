@@ -165,8 +165,13 @@ def front(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    from autonas.api import report
+    from autonas.api import report, report_run
+    from autonas.run_folder import run_state
 
+    run = Path(options.study)
+    if run_state(run) != "absent":
+        print(report_run(run, file=options.file))
+        return OK
     print(report(options.study, storage=options.storage, out=options.out, file=options.file))
     return OK
 

@@ -75,7 +75,7 @@ def generate(
         batch = [cropped[row] for row in rows]
         draws = None if uniforms is None or not sampling.draws else uniforms[rows]
         make_way()
-        steps = _begin(weights, batch, max_new_tokens, sampling, draws)
+        steps = begin(weights, batch, max_new_tokens, sampling, draws)
         for row, tokens in zip(rows, _complete(steps, len(rows), max_new_tokens, stop, make_way), strict=True):
             completions[row] = tokens
     return completions
@@ -110,7 +110,7 @@ def _stream(
     longest = max(map(len, stop.sequences), default=1)
     # Entered for each step: between two of them the mode is the caller's.
     with torch.inference_mode():
-        steps = _begin(_weights(model, [prompt]), [prompt], max_new_tokens, sampling, draws)
+        steps = begin(_weights(model, [prompt]), [prompt], max_new_tokens, sampling, draws)
     while True:
         said.append(int(steps.made[len(said), 0]))
         kept = stop.kept(said, len(said) - 1)
@@ -137,14 +137,16 @@ def _weights(model: Transformer, prompts: Sequence[Tokens]) -> Plan | NativeDeco
     return Plan(model)
 
 
-def _begin(
+def begin(
     weights: Plan | NativeDecoder,
     prompts: Sequence[Tokens],
     max_new_tokens: int,
     sampling: Sampling,
     uniforms: np.ndarray | None,
+    *,
+    graphs: bool = True,
 ) -> PlainSteps | StaticSteps | NativeSteps:
-    """The prompts read and a first token chosen; equal prompts stand side by side."""
+    """The prompts read and a first token chosen; equal prompts stand side by side. Without `graphs` the steps keep `logits`."""
     distinct = list(dict.fromkeys(prompts))
     place = {prompt: row for row, prompt in enumerate(distinct)}
     rows = [place[prompt] for prompt in prompts]
@@ -152,14 +154,15 @@ def _begin(
         choice = _choice(weights.spec, torch.device("cpu"), prompts, sampling, uniforms)
         return NativeSteps(weights, distinct, rows, choice, max_new_tokens)
     plan = weights
+    graphs = graphs and plan.device.type == "cuda"
     cache, logits = read_prompts(plan, distinct)
-    if plan.device.type == "cuda":
+    if graphs:
         rows += [0] * (row_bucket(len(rows)) - len(rows))
     index = torch.tensor(rows, device=plan.device)
     choice = _choice(plan.spec, plan.device, [distinct[row] for row in rows], sampling, uniforms)
     repeats = len(rows) // len(distinct)
     first = logits[index]  # (B, V)
-    if plan.device.type == "cuda":
+    if graphs:
         memory = StaticMemory(cache, rows, max_new_tokens, plan.slopes)
         return GraphSteps(plan, memory, choice, first, max_new_tokens)
     if cache.keys.dtype == torch.bfloat16:
@@ -185,7 +188,16 @@ def _choice(
         for row, prompt in enumerate(prompts):
             seen[row, list(prompt)] = True
         seen = seen.to(device)
-    return Choice(sampling=sampling, uniforms=draws, seen=seen)
+    counts = torch.zeros(len(prompts), spec.vocab_size, device=device) if sampling.counts else None
+    bias: Tensor | None = None
+    if sampling.logit_bias:
+        bias = torch.zeros(spec.vocab_size)
+        for token, value in sampling.logit_bias:
+            if not 0 <= token < spec.vocab_size:
+                raise RequestError(f"logit_bias has token {token}, outside the vocabulary of {spec.vocab_size}; leave it out.")
+            bias[token] = value
+        bias = bias.to(device)
+    return Choice(sampling=sampling, uniforms=draws, seen=seen, counts=counts, bias=bias)
 
 
 def _complete(

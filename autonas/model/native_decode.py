@@ -193,7 +193,7 @@ class NativeSteps:
     def _choose(self, step: int) -> Tensor:
         sampling, uniforms = self._choice.sampling, self._choice.uniforms
         kept = sampling.top_k if sampling.draws else 1
-        if sampling.penalises or sampling.top_p is not None or kept is None or kept > MOST_KEPT:
+        if not sampling.reads_logits_as_they_are or sampling.top_p is not None or kept is None or kept > MOST_KEPT:
             return self._choice(self.logits, step)
         tokens = torch.empty(len(self.logits), dtype=torch.int64)
         drawn = uniforms[step].double().contiguous() if sampling.draws and uniforms is not None else None

@@ -7,6 +7,7 @@ then rarely change the token, which is what makes common random numbers reduce t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,8 @@ class Sampling:
     Candidates are the `top_k` likeliest, and of these the fewest whose probability, at this temperature, reaches `top_p`
     (nucleus sampling, Holtzman et al., arXiv 1904.09751). `repetition_penalty` divides the positive logits of tokens that
     the prompt or the completion has, and multiplies their negative ones (Keskar et al., CTRL, arXiv 1909.05858; 1.2 there).
+    After that a token that the completion has c times loses `frequency_penalty` · c and, where c > 0, `presence_penalty` of its
+    logit, and `logit_bias` is added, (token, bias) pairs: both as OpenAI's API defines them.
 
     Raises:
         RequestError: a value is out of its range.
@@ -31,6 +34,9 @@ class Sampling:
     top_k: int | None = None
     top_p: float | None = None
     repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < float("inf"):
@@ -43,6 +49,13 @@ class Sampling:
             raise RequestError(
                 f"repetition_penalty is {self.repetition_penalty}; give 1 (none) or a number above it, such as 1.2."
             )
+        for name, value in (
+            ("frequency_penalty", self.frequency_penalty),
+            ("presence_penalty", self.presence_penalty),
+            *((f"the logit_bias of token {token}", bias) for token, bias in self.logit_bias),
+        ):
+            if not math.isfinite(value):
+                raise RequestError(f"{name} is {value}; give a finite number, or leave it out.")
 
     @property
     def draws(self) -> bool:
@@ -53,19 +66,41 @@ class Sampling:
     def penalises(self) -> bool:
         return self.repetition_penalty != 1.0
 
+    @property
+    def counts(self) -> bool:
+        """Whether it matters how often the completion has a token."""
+        return self.frequency_penalty != 0.0 or self.presence_penalty != 0.0
+
+    @property
+    def reads_logits_as_they_are(self) -> bool:
+        return not (self.penalises or self.counts or self.logit_bias)
+
 
 GREEDY = Sampling()
 
 
-def choose_tokens(logits: Tensor, sampling: Sampling, uniforms: Tensor | None, seen: Tensor | None = None) -> Tensor:
+def choose_tokens(
+    logits: Tensor,
+    sampling: Sampling,
+    uniforms: Tensor | None,
+    seen: Tensor | None = None,
+    counts: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
     """Tokens (B) int64 from `logits` (B, V).
 
     `uniforms` (B) in [0, 1) decide, and are not used at temperature 0. `seen` (B, V) says which tokens a row has already:
-    needed for a penalty on repetition only.
+    needed for a penalty on repetition only. `counts` (B, V), how often its completion has each, is for the penalties on
+    frequency and presence; `bias` (V) is `sampling.logit_bias`.
     """
     if sampling.penalises:
         assert seen is not None
         logits = penalised(logits, seen, sampling.repetition_penalty)
+    if sampling.counts:
+        assert counts is not None
+        logits = logits - sampling.frequency_penalty * counts - sampling.presence_penalty * (counts > 0)
+    if bias is not None:
+        logits = logits + bias
     if not sampling.draws:
         return logits.argmax(dim=-1)  # the first of equal ones
     assert uniforms is not None

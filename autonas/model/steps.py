@@ -37,24 +37,32 @@ PATHS = DecodePaths()
 
 @dataclass(slots=True, kw_only=True)
 class Choice:
-    """What the next tokens of B rows are chosen by: `uniforms` (N, B), and `seen` (B, V) where repetition is penalised."""
+    """What the next tokens of B rows are chosen by: `uniforms` (N, B), and `seen` (B, V) where repetition is penalised.
+
+    `counts` (B, V) and `bias` (V) are as `choose_tokens` wants them.
+    """
 
     sampling: Sampling
     uniforms: Tensor | None
     seen: Tensor | None
+    counts: Tensor | None = None
+    bias: Tensor | None = None
 
     def __call__(self, logits: Tensor, step: int | Tensor) -> Tensor:
         uniforms = None
         if self.uniforms is not None:
             uniforms = self.uniforms[step] if isinstance(step, int) else self.uniforms.index_select(0, step)[0]
-        tokens = choose_tokens(logits, self.sampling, uniforms, self.seen)
+        tokens = choose_tokens(logits, self.sampling, uniforms, self.seen, self.counts, self.bias)
         if self.seen is not None:
             self.seen.scatter_(1, tokens[:, None], True)
+        if self.counts is not None:
+            self.counts.scatter_add_(1, tokens[:, None], self.counts.new_ones(len(tokens), 1))
         return tokens
 
     def select(self, index: Tensor) -> None:
         self.uniforms = None if self.uniforms is None else self.uniforms[:, index]
         self.seen = None if self.seen is None else self.seen[index]
+        self.counts = None if self.counts is None else self.counts[index]
 
 
 def next_logits(plan: Plan, tokens: Tensor, memory: Memory) -> Tensor:
@@ -73,12 +81,13 @@ class PlainSteps:
         self._plan, self._memory, self._choice = plan, memory, choice
         self.made = torch.empty(num_new, first.shape[0], dtype=torch.int64, device=first.device)
         self.made[0] = choice(first, 0)
+        self.logits = first  # (B, V) of the tokens chosen last
         self.count = 1
         self._path = "shared" if isinstance(memory, SharedMemory) else "rows"
 
     def step(self) -> None:
-        logits = next_logits(self._plan, self.made[self.count - 1], self._memory)
-        self.made[self.count] = self._choice(logits, self.count)
+        self.logits = next_logits(self._plan, self.made[self.count - 1], self._memory)
+        self.made[self.count] = self._choice(self.logits, self.count)
         self.count += 1
         PATHS.steps[self._path] += 1
 
@@ -90,6 +99,7 @@ class PlainSteps:
         index = torch.tensor(rows, device=self.made.device)
         self._memory.select(rows)
         self._choice.select(index)
+        self.logits = self.logits[index]
         self.made = self.made[:, index]
 
 

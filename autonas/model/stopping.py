@@ -72,17 +72,21 @@ class TextStop:
             raise RequestError("a text to stop at is empty; leave it out.")
         self._stops = tuple(stops)
         self._shown = 0
-        self.ended = False
+        self.found: str | None = None  # the text that ended it
 
     def feed(self, text: str, *, complete: bool = False) -> str:
-        """What is new and certain in `text`, all of it so far. Sets `ended` at a stop; if `complete`, nothing is held back."""
-        found = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
-        self.ended = bool(found)
+        """What is new and certain in `text`, all of it so far. Sets `found` at a stop; if `complete`, nothing is held back."""
+        found = [(place + len(stop), place, stop) for stop in self._stops if (place := text.find(stop)) >= 0]
+        self.found = min(found)[2] if found else None
         held = 0 if complete else max((_begun(text, stop) for stop in self._stops), default=0)
         end = min(found)[1] if found else len(text) - held
         new = text[self._shown : end]
         self._shown = max(self._shown, end)
         return new
+
+    @property
+    def ended(self) -> bool:
+        return self.found is not None
 
 
 def _begun(text: str, stop: str) -> int:

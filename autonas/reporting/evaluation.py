@@ -43,6 +43,18 @@ def evaluation_tables(values: Values) -> tuple[Table, ...]:
     return (*tables, *_comparisons(values.get("comparisons", {})))
 
 
+def scores_table(values: Values) -> tuple[Table, ...]:
+    """What a run was scored at its end, where `autonas evaluate` has not asked more of it."""
+    scores: Values = values.get("scores", {})
+    if values.get("suite") or not scores:
+        return ()
+    rows = tuple(
+        (SUMMARY.get(name, name.replace("_", " ").capitalize()), cell(score), score["unit"]) for name, score in scores.items()
+    )
+    about = "measured at the end of the training; `autonas evaluate` asks more"
+    return (Table(name="scores", title="Scores", about=about, columns=("score", "value (95 %)", "unit"), rows=rows),)
+
+
 def findings_of(values: Values) -> tuple[Finding, ...]:
     """What plausibility checks found in a run, alarms before notes, from its training and from its evaluation."""
     suite: Values = values.get("suite", {})

@@ -1,7 +1,8 @@
-"""A run's evaluation as one HTML file that opens offline, from evaluation.json alone."""
+"""A run as one HTML file that opens offline, while it is trained and after: its way so far, and its evaluation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +12,34 @@ from autonas.arch import ArchSpec
 from autonas.data.cache import write_file
 from autonas.reporting import tables
 from autonas.reporting.charts import Frame
-from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context, title_of
+from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context, scores_table, title_of
 from autonas.reporting.generations import chosen_samples, shown_sample
-from autonas.reporting.quantities import spec_text
+from autonas.reporting.quantities import spec_text, tokens_text
 from autonas.reporting.render import asset, content_digest, page_environment
+from autonas.reporting.run_so_far import RunSoFar, facts_of, prediction_lines, run_so_far, training_figure
 from autonas.reporting.scales import Scale, Tick
+from autonas.run_folder import run_state
 from autonas.trial import Sample, from_json
 
 _WIDTH, _HEIGHT = 520, 240
 
 
-def write_page(values: Values, run: Path) -> Path:
-    """Write `run`/evaluation.html, whole or not at all; returns where. What it says already is not written again.
+def write_page(values: Values, run: Path, target: Path | None = None) -> Path:
+    """Write `run`/evaluation.html (or `target`), whole or not at all; returns where. What it says already is not written again.
 
     Raises:
         ResourceError: no space or no permission there.
     """
-    target = run / "evaluation.html"
-    page = render_page(values, run.name).encode("utf-8")
+    target = target or run / "evaluation.html"
+    so_far = run_so_far(run) if run_state(run) != "absent" else None
+    page = render_page(values, run.name, so_far, prediction_lines(run, values)).encode("utf-8")
     if not target.is_file() or target.read_bytes() != page:
         write_file(target, page)
     return target
 
 
-def render_page(values: Values, name: str) -> str:
-    """The HTML of a run's evaluation. The same values give the same bytes."""
+def render_page(values: Values, name: str, so_far: RunSoFar | None = None, predictions: Sequence[str] = ()) -> str:
+    """The HTML of a run: its evaluation.json, and where it stands. The same values give the same bytes."""
     style = asset("report.css")
     environment: dict[str, Any] = values.get("evaluated") or values.get("environment") or {}
     collapse = values.get("suite", {}).get("collapse")
@@ -44,8 +48,13 @@ def render_page(values: Values, name: str) -> str:
         .get_template("run.html")
         .render(
             name=name,
-            spec=spec_text_of(values),
-            tables=evaluation_tables(values),
+            spec=spec_text_of(values) or (spec_text(so_far.spec) if so_far is not None else ""),
+            so_far=so_far,
+            facts=facts_of(so_far) if so_far is not None else [],
+            training=training_figure(so_far) if so_far is not None else None,
+            predictions=predictions,
+            tokens_text=tokens_text,
+            tables=(*scores_table(values), *evaluation_tables(values)),
             findings=[(finding, title_of(finding)) for finding in findings_of(values)],
             missing=sorted(values.get("missing", {}).items()),
             curve=context_curve(collapse["result"]) if collapse else None,

@@ -18,7 +18,7 @@ from autonas.errors import CorpusError, RequestError, ResourceError, StudyError
 from autonas.evaluation.coding.loading import load_tasks
 from autonas.evaluation.latency import lease_name, resolve_device
 from autonas.evaluation.lease import sharing
-from autonas.full_run import load_run
+from autonas.loaded_run import load_run
 from autonas.pinning import pin_threads
 from autonas.run_folder import read_evaluation, read_job, run_state, write_json
 from autonas.suite.parts import PARTS, Part

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autonas.data.dataset import Dataset
 from autonas.evaluation.coding.records import CodingSettings
 from autonas.evaluation.profile import ProfileSettings
-from autonas.full_run import LoadedRun
+from autonas.loaded_run import LoadedRun
 from autonas.run_data import run_windows
 from autonas.run_folder import read_evaluation, run_tokens
 from autonas.trial import EvaluationSettings, Job

@@ -145,8 +145,8 @@ def _attend(attention: Any, qkv: Tensor, batch: Packed, frame: Frame, last: Tens
     q, k, v = torch.split(qkv.view(batch.rows, batch.length, *qkv.shape[1:]), parts, dim=2)
     y = attention._attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), frame)  # (B, H, T, D)
     places = batch.places if last is None else batch.places[last]
-    mixed: Tensor = y.transpose(1, 2).reshape(batch.rows * batch.length, -1)[places]
-    return mixed
+    found: Tensor = y.transpose(1, 2).reshape(batch.rows * batch.length, -1)[places]
+    return found
 
 
 def _by_example(attention: Any, qkv: Tensor, batch: Packed, frame: Frame) -> Tensor:

@@ -25,7 +25,8 @@ from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores, paired_difference
-from autonas.full_run import LoadedRun, deadline_of, load_run
+from autonas.full_run import deadline_of
+from autonas.loaded_run import LoadedRun, load_run
 from autonas.model.transformer import Transformer
 from autonas.run_folder import CURVE_LINES, RunLog, claim, read_evaluation, write_json
 from autonas.training.allocator import keep_freed_memory

@@ -17,7 +17,7 @@ import torch
 
 from autonas.errors import CorpusError, StudyError, TrialFailure
 from autonas.evaluation.coding.tasks import builtin_tasks
-from autonas.full_run import load_run
+from autonas.loaded_run import load_run
 from autonas.run_folder import check_claim, read_evaluation
 from autonas.training.loop import Progress
 from autonas.trial import Job, Outcome, from_json, to_json

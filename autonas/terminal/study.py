@@ -1,4 +1,4 @@
-"""A running study on a terminal: one live panel, or a few plain lines where nobody watches. Decides nothing."""
+"""A running study: one live panel, or a few plain lines where nobody watches."""
 
 from __future__ import annotations
 
