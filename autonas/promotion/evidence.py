@@ -31,7 +31,7 @@ from autonas.objective import Objective
 from autonas.promotion.retest import Retest, Retested, listed
 from autonas.promotion.select import KNEE, Preference, knee_distances
 from autonas.reporting import history
-from autonas.reporting.finals import Z95, evaluation_error, loss_at, merged_trial, pooled_noise
+from autonas.reporting.finals import evaluation_error, loss_at, merged_trial, pooled_noise
 from autonas.reporting.posterior import SHARES, posterior
 from autonas.reporting.quantities import interval_text, probability_text, score_text, tokens_text
 from autonas.reporting.report import FinalTrial, Report, SeedNoise
@@ -242,7 +242,7 @@ class _Evidence:
             documents = trial.outcome.documents
             freedom = math.inf if documents is None else max(len(documents.tokens) - 1, 1)
             of_training = math.sqrt(max(float(drawn.var()) - float(self._of_documents[objective.name][number]), 0.0))
-            reach = math.hypot(Z95 * of_training, t_quantile(freedom) * of_documents)
+            reach = math.hypot(t_quantile(self._noise.degrees_of_freedom) * of_training, t_quantile(freedom) * of_documents)
             low, high = value - reach, value + reach
         return dataclasses.replace(study, value=value, low=low, high=high, note="study and new trainings", n=None)
 

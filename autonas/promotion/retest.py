@@ -58,10 +58,10 @@ class Retest:
             f"({tokens_text(self.tokens)} tokens{time}); then {who}{then}."
         )
         if self.reach is not None and self.apart is not None:
-            told = "may not tell them apart" if self.apart < self.reach else "should tell them apart"
+            doubt = ": they may not be told apart" if self.apart < self.reach else ""
             text += (
-                f" Trials {numbers[0]} and {numbers[1]} are {self.apart:.3f} nats of val_loss apart, and less than "
-                f"{self.reach:.3f} will stay within the error: it {told} by loss."
+                f" Differences of val_loss below {self.reach:.3f} nats will stay within their 95 % error; trials {numbers[0]} "
+                f"and {numbers[1]} are {self.apart:.3f} apart as measured{doubt}."
             )
         return text
 
