@@ -278,7 +278,7 @@ def test_a_second_look_that_was_interrupted_goes_on_where_it_was(study: Path, wh
 def test_a_run_after_a_second_look_that_was_interrupted_goes_on(study: Path, whole: Path, run: Run) -> None:
     def stop(step: JobProgress, total: int) -> None:
         if step.tokens >= 5 * STEP:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         promote(run="winner", on_progress=stop)
