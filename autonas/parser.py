@@ -128,6 +128,23 @@ def _add_promote(command: Command) -> None:
     promote.add_argument("--weight", action="append", metavar="K=V", help="an objective's weight in the knee (1); repeatable")
     promote.add_argument("--steps", type=_count, metavar="N", help="optimiser steps (default: the recipe's, or 50,000)")
     promote.add_argument("--out", dest="run", metavar="RUN", help="the run's folder (default: in the study's, runs/)")
+    again = promote.add_mutually_exclusive_group()
+    again.add_argument(
+        "--retest", type=_count, metavar="K", help="train the best K again before one is picked (default: the recipe's, or 3)"
+    )
+    again.add_argument(
+        "--no-retest",
+        action="store_const",
+        const=0,
+        dest="retest",
+        help="promote the best as measured; nobody takes its place",
+    )
+    promote.add_argument(
+        "--retest-seeds", type=_count, metavar="S", help="new trainings of each of them (default: the recipe's, or 2)"
+    )
+    promote.add_argument(
+        "--no-succession", action="store_true", help="nobody takes the place of a run that diverges or collapses"
+    )
     _engine_options(promote)
     promote.add_argument("--resume", action="store_true", help="go on with the run that was interrupted")
     promote.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")

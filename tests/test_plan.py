@@ -87,7 +87,11 @@ def test_workers_share_the_training_and_not_the_measuring(code_lm: Recipe) -> No
     assert four["latency_seconds"] == one["latency_seconds"] > 0
     assert one["seconds"] - one["latency_seconds"] == pytest.approx(4 * (four["seconds"] - four["latency_seconds"]), rel=0.1)
     assert [rung["seconds_per_trial"] for rung in one["rungs"]] == [rung["seconds_per_trial"] for rung in four["rungs"]]
+    looks = [found["promotion"].pop("second_look") for found in (one, four)]
     assert one["promotion"] == four["promotion"], "a full run takes one worker"
+    assert looks[0]["trainings"] == 6
+    assert looks[0]["seconds"] == pytest.approx(4 * looks[1]["seconds"]), "and the second look before it all of them"
+    assert looks[0]["seconds_per_training"] == pytest.approx(one["rungs"][-1]["seconds_per_trial"], rel=2)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +293,7 @@ def test_a_study_is_planned_for_the_workers_asked_for(space: str, capsys: pytest
     assert code == 0
     assert "workers     1 (inline)" in out
     assert "promotion   300 steps" in out
+    assert "second look 3 candidates, 2 new trainings each, " in out
     assert max(map(len, out.splitlines())) < 250
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import autonas
 from autonas.engine.choice import EngineSettings
 from autonas.engine.ray_cluster import mark_folder
 from autonas.errors import ResourceError
+from autonas.promotion.book import books
 from autonas.study import Watcher
 from autonas.trial import StudyRecord
 from tests.studies import essence, write_space
@@ -184,7 +186,10 @@ def progress(step, total):
         raise KeyboardInterrupt
 engine = EngineSettings(workers=1, device="cpu")
 try:
-    autonas.promote("small", out=study, run=run, steps=steps or None, resume=not steps, engine=engine, on_progress=progress)
+    again = dict(retest=2, retest_seeds=1) if steps else {}
+    autonas.promote(
+        "small", out=study, run=run, steps=steps or None, resume=not steps, engine=engine, on_progress=progress, **again
+    )
 except KeyboardInterrupt:
     pass
 print(tokens[0], tokens[-1], "torch" in sys.modules)
@@ -194,9 +199,12 @@ print(tokens[0], tokens[-1], "torch" in sys.modules)
 @pytest.mark.slow
 def test_a_promotion_on_workers_goes_on_where_it_was_and_is_that_of_one_process(space: Path, tmp_path: Path) -> None:
     out, run, whole = tmp_path / "out", tmp_path / "run", tmp_path / "whole"
-    autonas.search(space, out=out, engine=INLINE, trials=3)
+    autonas.search(space, out=out, engine=INLINE, trials=4)
+    assert len(autonas.front("small", out=out)) > 1
+    elsewhere = tmp_path / "elsewhere"  # or the one promotion would take over the other's new trainings
+    shutil.copytree(out, elsewhere)
     steps = 2000
-    autonas.promote("small", out=out, run=whole, steps=steps, engine=INLINE)
+    autonas.promote("small", out=elsewhere, run=whole, steps=steps, retest=2, retest_seeds=1, engine=INLINE)
     told = []
     for given in (steps, 0):
         command = [sys.executable, "-c", PROMOTION, str(out), str(run), str(given)]
@@ -209,6 +217,8 @@ def test_a_promotion_on_workers_goes_on_where_it_was_and_is_that_of_one_process(
     scores = [json.loads((folder / "evaluation.json").read_text())["scores"] for folder in (run, whole)]
     for name in ("val_loss", "collapse_rate"):
         assert scores[0][name] == scores[1][name]
+    looks = [book.look for root in (out, elsewhere) for book in books(root / "small")]
+    assert len(looks) == 2 and looks[0] == looks[1] is not None, "a second look on workers is that of one process"
     assert {path.name for path in whole.iterdir()} <= {path.name for path in run.iterdir()} | {"lease"}
 
 

@@ -170,6 +170,11 @@ def _study_lines(plan: Mapping[str, Any]) -> Iterator[str]:
             f"  promotion   {promotion['steps']:,} steps, {tokens_text(promotion['tokens'])} tokens "
             f"({promotion['epochs']:.1f} epochs): about {times[0]} for a median architecture, {times[1]} for the largest"
         )
+        if (look := promotion["second_look"]) is not None:
+            yield (
+                f"  second look {look['candidates']} candidates, {look['seeds']} new trainings each, "
+                f"{duration_text(look['seconds'])} together"
+            )
     yield from _replica_lines(plan["replicas"])
     yield (
         f"  disk        {scaled_text(disk['corpus'])} bytes of corpus, at most {scaled_text(disk['checkpoints'])} of "

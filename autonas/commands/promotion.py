@@ -11,6 +11,7 @@ from autonas.errors import RequestError
 
 if TYPE_CHECKING:
     from autonas.promotion.promote import Promotion
+    from autonas.promotion.retest import Retest
     from autonas.recipe import Recipe
 
 
@@ -28,6 +29,9 @@ def promote(options: argparse.Namespace) -> int:
         "storage": options.storage,
         "out": options.out,
         "run": options.run,
+        "retest": options.retest,
+        "retest_seeds": options.retest_seeds,
+        "succession": False if options.no_succession else None,
         "engine": engine_settings(options),
     }
     if options.dry_run:
@@ -101,5 +105,20 @@ def _as_json(promotion: Promotion) -> Mapping[str, Any]:
         "run": str(promotion.folder),
         "predicted": to_json(promotion.predicted),
         "overtaking": to_json(promotion.overtaking),
+        "second_look": None if promotion.retest is None else _second_look(promotion.retest),
         "replicas": None if promotion.experiment is None else about_experiment(promotion.experiment),
+    }
+
+
+def _second_look(retest: Retest) -> Mapping[str, Any]:
+    """What would be trained again, and what that can tell."""
+    return {
+        "candidates": [{"trial": pick.trial, "reason": pick.reason} for pick in retest.candidates],
+        "seeds": retest.seeds,
+        "trainings": retest.num_trainings,
+        "tokens": retest.tokens,
+        "seconds": retest.seconds,
+        "succession": retest.succession,
+        "apart": retest.apart,
+        "reach": retest.reach,
     }

@@ -27,7 +27,6 @@ def _studies(options: argparse.Namespace) -> list[str]:
 
 def status(options: argparse.Namespace) -> int:
     from autonas.api import read_study, study_folder
-    from autonas.ledger import is_running
 
     statuses = []
     for name in _studies(options):
@@ -38,7 +37,7 @@ def status(options: argparse.Namespace) -> int:
                 raise
             note(str(error))  # the other studies can be read all the same
             continue
-        statuses.append(_status_of(study, running=is_running(name, study_folder(name, options.out))))
+        statuses.append(_status_of(study, study_folder(name, options.out)))
     if options.json:
         print_json(statuses[0] if options.study else statuses)
         return OK
@@ -47,7 +46,8 @@ def status(options: argparse.Namespace) -> int:
     return OK
 
 
-def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
+def _status_of(study: StudyRecord, folder: Path) -> dict[str, Any]:
+    from autonas.ledger import is_running
     from autonas.plan import remaining_seconds
     from autonas.policy.policy import Policy, begun
     from autonas.recipe import Recipe
@@ -55,7 +55,7 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
     from autonas.reporting.progress import progress_json
     from autonas.study import study_status
 
-    recipe = Recipe.from_resolved(study.recipe)
+    recipe, running = Recipe.from_resolved(study.recipe), is_running(study.name, folder)
     closed = study.attributes.get("closed")
     left = None if closed and not running else remaining_seconds(study, recipe, Policy(recipe.problem, recipe.search))
     failures: dict[str, int] = {}
@@ -79,6 +79,7 @@ def _status_of(study: StudyRecord, *, running: bool) -> dict[str, Any]:
         **progress_json(report),
         "retries": sum(len(trial.retries) for trial in study.trials),
         "promotions": [_promotion_of(each) for each in study.attributes.get("promotions") or ()],
+        "second_looks": _second_looks(folder),
         "spent_s": study.attributes.get("spent_s"),
         "left_s": left,
     }
@@ -94,7 +95,26 @@ def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
     state: str = run_state(folder)
     if state == "begun" or is_choosing(folder):
         state = "running" if run_is_at_work(folder) else "interrupted"
+    if "failed" in promotion:  # and the next candidate took its place
+        state = "failed"
     return {"trial": promotion["trial"], "steps": promotion["steps"], "folder": str(folder), "state": state}
+
+
+def _second_looks(folder: Path) -> list[dict[str, Any]]:
+    """Promotions with several candidates of which no run is known yet, or whose last run has made way for the next."""
+    from autonas.ledger import run_is_at_work
+    from autonas.promotion.book import books
+
+    return [
+        {
+            "candidates": [pick.trial for pick in book.retest.candidates],
+            "steps": book.steps,
+            "folder": str(book.folder),
+            "state": "running" if run_is_at_work(book.folder) else "interrupted",
+        }
+        for book in books(folder)
+        if not book.closed and book.under_way is None
+    ]
 
 
 def _print_status(status: dict[str, Any], *, storage: str | None, trials_dir: str) -> None:
@@ -119,6 +139,13 @@ def _print_status(status: dict[str, Any], *, storage: str | None, trials_dir: st
     print(f"  time         {spent} so far{left}")
     for each in status["promotions"]:
         print(f"  promotion    trial {each['trial']}, {each['steps']:,} steps: {each['state']}, in {each['folder']}")
+        if each["state"] == "interrupted":
+            where = each["folder"]
+            command = promote_command(status["study"], going_on_with=where, storage=storage, trials_dir=trials_dir)
+            print(f"  go on with   {command}")
+    for each in status["second_looks"]:
+        numbers = ", ".join(map(str, each["candidates"]))
+        print(f"  promotion    of trial {numbers}, {each['steps']:,} steps: second look {each['state']}, in {each['folder']}")
         if each["state"] == "interrupted":
             where = each["folder"]
             command = promote_command(status["study"], going_on_with=where, storage=storage, trials_dir=trials_dir)

@@ -73,7 +73,7 @@ def plan_study(recipe: Recipe, corpus: CorpusSize, workplace: Workplace) -> dict
     latency = search.trials * LATENCY_S if recipe.needs_latency and recipe.latency.table is None else 0.0
     seconds = calibrating + latency + sum(rung["seconds"] for rung in rungs)
     limit = None if search.max_hours is None else search.max_hours * 3600
-    promotion = _promotion(recipe, specs, corpus, speed)
+    promotion = _promotion(recipe, specs, corpus, speed, workplace.workers)
     return {
         "study": recipe.name,
         "objectives": list(recipe.objectives),
@@ -182,9 +182,9 @@ def _calibration_seconds(recipe: Recipe, speed: forecast.Interpolated, workers: 
 
 
 def _promotion(
-    recipe: Recipe, specs: Sequence[ArchSpec], corpus: CorpusSize, speed: forecast.Interpolated
+    recipe: Recipe, specs: Sequence[ArchSpec], corpus: CorpusSize, speed: forecast.Interpolated, workers: int
 ) -> dict[str, Any] | None:
-    """The full run of the recipe, of a median and of the largest architecture; it takes one worker."""
+    """The full run of the recipe, of a median and of the largest architecture (on one worker), and what is before it."""
     if recipe.promote is None:
         return None
     runs: dict[str, Mapping[str, Any]] = {
@@ -196,7 +196,28 @@ def _promotion(
         "steps": recipe.promote.steps,
         "tokens": runs["largest"]["tokens"],
         "epochs": max(run["epochs"] for run in runs.values()),
+        "second_look": _second_look(recipe, specs[len(specs) // 2], corpus, speed, workers),
         **runs,
+    }
+
+
+def _second_look(
+    recipe: Recipe, spec: ArchSpec, corpus: CorpusSize, speed: forecast.Interpolated, workers: int
+) -> dict[str, Any] | None:
+    """New trainings of the best few, were they median architectures; None where one is promoted as measured."""
+    promote = recipe.promote
+    if promote is None or promote.retest < 2 or not promote.seeds:
+        return None
+    policy = Policy(recipe.problem, recipe.search)
+    budget = policy.budget(len(policy.rungs) - 1)
+    scored_tokens = min(recipe.evaluation.validation_tokens, corpus.validation_tokens) // 3
+    each = speed.seconds(spec, budget.tokens + budget.cooldown_tokens + scored_tokens)
+    return {
+        "candidates": promote.retest,
+        "seeds": promote.seeds,
+        "trainings": promote.retest * promote.seeds,
+        "seconds_per_training": each,
+        "seconds": together([each] * promote.retest * promote.seeds, workers),
     }
 
 

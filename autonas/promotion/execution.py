@@ -19,6 +19,7 @@ from autonas.engine.base import Engine
 from autonas.engine.choice import EngineSettings
 from autonas.errors import RETRIED, StudyError, TrialFailure, resource_error
 from autonas.ledger import Ledger, run_is_at_work, run_lease, study_lease
+from autonas.promotion.book import FOLDER as BOOKS
 from autonas.promotion.promote import Promotion, check_resumed, plan_promotion
 from autonas.promotion.replicas import Choice
 from autonas.promotion.select import Pick, Preference
@@ -153,6 +154,8 @@ def record(promotion: Promotion, study_folder: Path, storage: str | None, choice
     pick = to_json(promotion.pick)
     if choice is not None:
         pick |= {"reason": f"{pick['reason']} {choice.reason}", "replicas": choice.reason, "chosen": dict(choice.values)}
+    if promotion.looked:
+        pick |= {"second_look": to_json(promotion.looked)}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry: Mapping[str, Any] = {"study": promotion.study, **pick, "steps": promotion.steps, "begun_at": now}
     try:
@@ -169,8 +172,23 @@ def record(promotion: Promotion, study_folder: Path, storage: str | None, choice
         ledger = stack.enter_context(contextlib.closing(Ledger.open(promotion.study, study_folder, storage)))
         known = ledger.read().attributes.get("promotions") or []
         others = [each for each in known if Path(each["folder"]).resolve() != promotion.folder.resolve()]
-        ledger.set_attribute("promotions", [*others, {**short, "folder": str(promotion.folder)}])
+        looked = {name: promotion.looked[name] for name in ("probability", "book", "instead_of") if name in promotion.looked}
+        ledger.set_attribute("promotions", [*others, {**short, **looked, "folder": str(promotion.folder)}])
     return True
+
+
+def record_failure(study: str, run: Path, why: str, study_folder: Path, storage: str | None) -> None:
+    """Note in the ledger why a run made way for the next candidate, unless another process is at work on the study."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(study_lease(study, study_folder))
+        except StudyError:
+            return
+        ledger = stack.enter_context(contextlib.closing(Ledger.open(study, study_folder, storage)))
+        known = ledger.read().attributes.get("promotions") or []
+        own = run.resolve()
+        noted = [{**each, "failed": why} if Path(each["folder"]).resolve() == own else each for each in known]
+        ledger.set_attribute("promotions", noted)
 
 
 def begun_promotion(
@@ -221,7 +239,8 @@ def cancel_runs(study: StudyRecord, study_folder: Path, *, timeout_s: float = 60
     """
     known = [Path(each["folder"]) for each in study.attributes.get("promotions") or ()]
     folders = {path.resolve(): path for path in (*known, *sorted((study_folder / "runs").glob("*")))}
-    at_work = [path for path in folders.values() if run_is_at_work(path)]
+    several = {path.resolve(): path for path in sorted((study_folder / BOOKS).glob("*"))}
+    at_work = [path for path in {**folders, **several}.values() if run_is_at_work(path)]
     for path in at_work:
         request_cancel(path)
     deadline = time.monotonic() + timeout_s
@@ -231,4 +250,6 @@ def cancel_runs(study: StudyRecord, study_folder: Path, *, timeout_s: float = 60
                 raise StudyError(f"the run in {path} has not stopped in {timeout_s:.0f} s. It will when it next looks.")
             time.sleep(0.1)
         forget_cancel(path)
-    return at_work
+    # Of a promotion with several candidates its run is told, where that was at work.
+    runs = [path for path in at_work if path.resolve() not in several]
+    return runs or at_work

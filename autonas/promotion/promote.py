@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autonas.arch import ArchSpec
 from autonas.data.dataset import Dataset, prepare
@@ -21,11 +22,14 @@ from autonas.policy.experiment import Experiment, paced, plan_experiment
 from autonas.policy.prediction import Predicted
 from autonas.policy.replica import FullRun
 from autonas.policy.sampler import derived_seed
+from autonas.promotion.book import books
 from autonas.promotion.prediction import Overtaking, overtaking, predict_run, predictions_text
 from autonas.promotion.replicas import describe as describe_replicas
 from autonas.promotion.replicas import is_choosing
-from autonas.promotion.select import KNEE, Pick, Preference, choose
+from autonas.promotion.retest import Retest, plan_retest
+from autonas.promotion.select import KNEE, Pick, Preference, choose_several
 from autonas.recipe import PromoteSettings, Recipe
+from autonas.recipe.search_sections import MOST_RETESTED, MOST_SEEDS
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, tokens_text
 from autonas.run_folder import next_attempt, read_job, run_budget, run_state, run_steps, run_tokens
@@ -46,6 +50,8 @@ class Promotion:
     experiment: Experiment | None = None  # replicas before it; None where none are wanted
     predicted: Mapping[str, Predicted] = field(default_factory=dict)  # of the run's scores, from the study alone
     overtaking: Overtaking | None = None  # a trial that would end lower and cost no more, as far as can be told
+    retest: Retest | None = None  # the second look before it; None where there is one candidate
+    looked: Mapping[str, Any] = field(default_factory=dict)  # what a second look said, for the run's record
 
     @property
     def folder(self) -> Path:
@@ -67,7 +73,8 @@ class Promotion:
             f"{self.pick.reason} Its full run: {self.steps:,} steps, {tokens_text(self.tokens)} tokens "
             f"({self.epochs:.1f} epochs over the corpus){time}; into {self.folder}."
         )
-        more = [predictions_text(self.predicted)] if self.predicted else []
+        more = [self.retest.describe()] if self.retest is not None else []
+        more += [predictions_text(self.predicted)] if self.predicted else []
         more += [self.overtaking.text] if self.overtaking is not None else []
         more += [describe_replicas(self.experiment)] if self.experiment is not None else []
         return " ".join(filter(None, (text, *more)))
@@ -100,6 +107,34 @@ def preference(
     return Preference(select=base.select, limits=limits, weights=base.weights)
 
 
+def second_look_of(
+    settings: PromoteSettings | None,
+    wanted: Preference,
+    *,
+    retest: int | None = None,
+    seeds: int | None = None,
+    succession: bool | None = None,
+) -> dict[str, Any]:
+    """How many candidates a promotion has, their new seeds and whether they follow one another, as `plan_promotion` takes it.
+
+    What is None is as the recipe says. A trial that is named is the user's word: it is trained again only if that is asked.
+
+    Raises:
+        StudyError: a number is out of range.
+    """
+    base = settings or PromoteSettings()
+    if retest is not None and not 0 <= retest <= MOST_RETESTED:
+        raise StudyError(f"--retest {retest}: is not a number of candidates; give 2 to {MOST_RETESTED}, or --no-retest")
+    if seeds is not None and not 0 <= seeds <= MOST_SEEDS:
+        raise StudyError(f"--retest-seeds {seeds}: give a number from 0 to {MOST_SEEDS}")
+    usual = 1 if wanted.trial is not None else base.retest
+    return {
+        "candidates": usual if retest is None else retest,
+        "seeds": base.seeds if seeds is None else seeds,
+        "succession": base.succession if succession is None else succession,
+    }
+
+
 def plan_promotion(
     study: StudyRecord,
     wanted: Preference,
@@ -111,17 +146,25 @@ def plan_promotion(
     threads: int = 1,
     say: Callable[[str], None] = lambda text: None,
     pick: Pick | None = None,
+    candidates: int = 1,
+    seeds: int = 0,
+    succession: bool = False,
 ) -> Promotion:
     """Pick a trial of the study and make the job of its full run, in `run` or a folder of the study named after both.
 
-    `pick` stands for what is `wanted` where it was picked before.
+    `pick` stands for what is `wanted` where it was picked before. Else the best `candidates` of the front are to be trained
+    again with so many new `seeds` each; with `succession` the next takes the place of one whose full run ends badly.
 
     Raises:
         StudyError: nothing can be picked, or the study's corpus is not what it was.
     """
     recipe = Recipe.from_resolved(study.recipe)
     report = build_report(study)
-    pick = pick or choose(report, wanted)
+    retest = None
+    if pick is None:
+        picks = choose_several(report, wanted, max(candidates, 1))
+        pick = picks[0]
+        retest = plan_retest(report, picks, wanted, seeds=seeds, succession=succession and wanted.trial is None)
     dataset = _same_data(study, recipe, say)
     number = steps or (recipe.promote or PromoteSettings()).steps
     seed = recipe.search.seed
@@ -151,6 +194,7 @@ def plan_promotion(
         experiment=_experiment(study, recipe, full),
         predicted=predicted,
         overtaking=overtaking(report, pick.trial, full, predicted, wanted.limits),
+        retest=retest,
     )
 
 
@@ -287,13 +331,17 @@ def _speeds(path: Path) -> list[float]:
 
 
 def unfinished_run(study_folder: Path) -> Path:
-    """The study's run that was begun and has not ended.
+    """The study's run that was begun and has not ended; or the folder of the promotion that it is of, or is to be.
 
     Raises:
         StudyError: there is none, or several.
     """
-    folder = study_folder / "runs"
-    found = [path for path in sorted(folder.glob("*")) if run_state(path) == "begun" or is_choosing(path)]
+    folder, known = study_folder / "runs", books(study_folder)
+    # Runs of a promotion with several candidates are its own to go on with, and some have ended badly.
+    theirs = {Path(each.folder).resolve() for book in known for each in book.runs}
+    runs = [path for path in sorted(folder.glob("*")) if path.resolve() not in theirs]
+    found = [path for path in runs if run_state(path) == "begun" or is_choosing(path)]
+    found += [book.folder for book in known if not book.closed]
     if not found:
         raise StudyError(f"{folder} holds no run to go on with. Leave out --resume to start one, or name one with --out RUN.")
     if len(found) > 1:

@@ -6,12 +6,8 @@ where it was; `replicas.json` holds every arm, difference, error and verdict. Wh
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +15,16 @@ from typing import Any
 from autonas import cost
 from autonas.arch import ArchSpec
 from autonas.engine.base import Engine
-from autonas.errors import RETRIED, TrialFailure, resource_error
 from autonas.plan import about_replica
 from autonas.policy.arms import Arm
 from autonas.policy.experiment import Experiment
 from autonas.policy.replica import Replica
 from autonas.policy.sampler import derived_seed
 from autonas.policy.verdicts import Confirmation, Trained, Verdict, choose_arms, confirm
+from autonas.promotion.trainings import KeptTrainings
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
 from autonas.run_folder import run_state, write_json
-from autonas.trial import Job, Outcome, from_json, to_json
+from autonas.trial import Job, Outcome, to_json
 
 RECORD = "replicas.json"
 FOLDER = "replicas"
@@ -128,6 +124,8 @@ class Trainings:
     def __init__(self, job: Job, replica: Replica, *, seed: int) -> None:
         self._job, self._replica, self._seed = job, replica, seed
         self.folder = Path(job.folder) / FOLDER
+        # An arm is judged by what it does, and not for a worker that was lost.
+        self._kept = KeptTrainings(self.folder, "replica", raising=frozenset({"preempted"}))
         self.outcomes: list[tuple[Arm, Outcome]] = []
         self.seeds: list[int] = []  # of the outcomes
 
@@ -142,11 +140,11 @@ class Trainings:
         """Train these arms by these seeds, as many at once as there is room for; those that have ended are read."""
         first = len(self.outcomes)
         jobs = [self.job(arm, seed, first + place) for place, (arm, seed) in enumerate(pairs)]
-        known = {job.trial: outcome for job in jobs if (outcome := self._known(job)) is not None}
+        known = {job.trial: outcome for job in jobs if (outcome := self._kept.known(job)) is not None}
         waiting = [job for job in jobs if job.trial not in known]
         if known:
             say(f"replicas: {len(known)} of {len(jobs)} trainings have ended before")
-        for job, outcome in self._carry_out(engine, waiting, retries):
+        for job, outcome in self._kept.carry_out(engine, waiting, retries):
             known[job.trial] = outcome
             arm, seed = pairs[job.trial - first]
             say(f"replica {arm.name}, seed {seed}: {_result(outcome)} ({len(known)} of {len(jobs)})")
@@ -173,67 +171,9 @@ class Trainings:
             training=run.training,
             objectives=wanted,
             folder=str(self.folder),
-            attempt=self._attempt(number),
+            attempt=self._kept.next_attempt(number),
             unique_tokens=self._replica.unique_tokens,
         )
-
-    def _carry_out(self, engine: Engine, jobs: Sequence[Job], retries: int) -> Iterable[tuple[Job, Outcome]]:
-        waiting, under_way, tries = deque(jobs), dict[int, Job](), dict[int, int]()
-        while waiting or under_way:
-            while waiting and len(under_way) < engine.capacity:
-                job = waiting.popleft()
-                self._write("jobs", job, job)
-                under_way[job.trial] = job
-                engine.start(job)
-            for outcome in engine.wait():
-                job = under_way.pop(outcome.trial)
-                tries[job.trial] = tries.get(job.trial, 0) + 1
-                if outcome.failure is not None and outcome.failure.kind in RETRIED:
-                    if tries[job.trial] <= retries:
-                        waiting.appendleft(dataclasses.replace(job, attempt=job.attempt + 1))
-                        continue
-                    if outcome.failure.kind == "preempted":  # by no fault of the arm, which would be judged for it
-                        raise TrialFailure("preempted", f"a replica's worker was lost: {outcome.failure.message}")
-                self._write("outcomes", job, outcome)
-                shutil.rmtree(self._checkpoints(job.trial), ignore_errors=True)
-                yield job, outcome
-
-    def _write(self, part: str, job: Job, record: Any) -> None:
-        try:
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise resource_error(error, self.folder / part) from error
-        write_json(self.folder / part / f"{job.name}.json", to_json(record))
-
-    def _known(self, job: Job) -> Outcome | None:
-        """How this very training has ended before."""
-        try:
-            before = from_json(Job, json.loads((self.folder / "jobs" / f"{job.name}.json").read_text(encoding="utf-8")))
-            if _essence(before) != _essence(job):
-                # The recipe, the run or the corpus is another by now: neither its outcome nor its checkpoint is of this one.
-                shutil.rmtree(self._checkpoints(job.trial), ignore_errors=True)
-                return None
-            text = (self.folder / "outcomes" / f"{job.name}.json").read_text(encoding="utf-8")
-            outcome = from_json(Outcome, json.loads(text))
-        except (OSError, ValueError):
-            return None
-        # What may end better another time is tried again with the promotion.
-        return outcome if outcome.failure is None or outcome.failure.kind not in RETRIED else None
-
-    def _attempt(self, number: int) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            return int((self._checkpoints(number) / "attempt").read_text(encoding="ascii")) + 1
-        return 1
-
-    def _checkpoints(self, number: int) -> Path:
-        return self.folder / "checkpoints" / f"{number:05d}"
-
-
-def _essence(job: Job) -> dict[str, Any]:
-    """What a training depends on; where it is computed is not of it."""
-    names = ("spec", "budget", "seed", "data_seed", "training", "evaluation", "objectives", "unique_tokens")
-    values = to_json(job)
-    return {"data": job.data.fingerprint, **{name: values[name] for name in names}}
 
 
 def _trained(arm: Arm, seed: int, outcome: Outcome) -> Trained:

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from autonas import pareto
 from autonas.arch import ArchSpec
 from autonas.errors import StudyError
 from autonas.objective import OBJECTIVES, Objective
@@ -24,6 +24,8 @@ from autonas.reporting import history
 from autonas.reporting.quantities import interval_text, probability_text, score_text, value_text
 from autonas.reporting.report import Report, Standing
 from autonas.reporting.uncertainty import difference
+
+Array = NDArray[np.float64]
 
 KNEE = "knee"
 _Z95 = 1.96
@@ -74,34 +76,50 @@ def choose(report: Report, preference: Preference) -> Pick:
     Raises:
         StudyError: the front is empty, the trial is not on it, a name is not known, or the limits leave nothing.
     """
+    return choose_several(report, preference, 1)[0]
+
+
+def choose_several(report: Report, preference: Preference, count: int) -> tuple[Pick, ...]:
+    """The pick, and after it up to `count` - 1 others, the best by the preference first; beside a named trial, the knee first.
+
+    Raises:
+        StudyError: as `choose`.
+    """
     front = report.front
     if not front:
         raise StudyError(
             f"the study {report.study.name!r} has no front yet: no trial has completed its last rung. "
             "Go on with its search (`autonas search … --resume`) first."
         )
-    objectives = report.objectives
-    _check_names(preference, front, objectives)
+    _check_names(preference, front, report.objectives)
     within = [standing for standing in front if not _beyond(standing, preference.limits)]
-    distances = _distances(front, objectives, preference.weights)
+    distances = distances_on(front, report.objectives, preference.weights)
+    ordered = _ordered(within, distances, preference)
+    whys = {s.number: _why(ordered, place, distances, preference) for place, s in enumerate(ordered)}
+    method = "weights" if preference.select == KNEE and preference.weights else preference.select
     if preference.trial is not None:
         picked = _by_number(report, preference.trial)
-        method, why = "trial", f"trial {picked.number} was asked for"
-    else:
-        if not within:
-            raise StudyError(_nothing_left(front, preference.limits))
-        method, why, picked = _best(within, distances, preference)
-    alternatives = _alternatives(report, picked)
-    return Pick(
-        trial=picked.number,
-        spec=picked.trial.spec,
-        method=method,
-        reason=_reason(report, picked, why, alternatives, len(within), preference),
-        probability=picked.probability,
-        alternatives=alternatives,
-        num_front=len(front),
-        num_within=len(within),
-    )
+        ordered = [picked, *(standing for standing in ordered if standing.number != picked.number)]
+        whys[picked.number] = f"trial {picked.number} was asked for"
+    elif not within:
+        raise StudyError(_nothing_left(front, preference.limits))
+    found = []
+    for standing in ordered[:count]:
+        alternatives = _alternatives(report, standing)
+        named = standing.number == preference.trial
+        found.append(
+            Pick(
+                trial=standing.number,
+                spec=standing.trial.spec,
+                method="trial" if named else method,
+                reason=_reason(report, standing, whys[standing.number], alternatives, len(within), preference),
+                probability=standing.probability,
+                alternatives=alternatives,
+                num_front=len(front),
+                num_within=len(within),
+            )
+        )
+    return tuple(found)
 
 
 def _check_names(preference: Preference, front: Sequence[Standing], objectives: Sequence[Objective]) -> None:
@@ -166,33 +184,51 @@ def _limit_text(name: str, most: float) -> str:
     return value_text(most, OBJECTIVES[name].unit)
 
 
-def _distances(front: Sequence[Standing], objectives: Sequence[Objective], weights: Mapping[str, float]) -> dict[int, float]:
+def distances_on(front: Sequence[Standing], objectives: Sequence[Objective], weights: Mapping[str, float]) -> dict[int, float]:
     """Each trial's distance from the best of everything, by number."""
-    rows = pareto.normalised(history.values([standing.trial for standing in front], objectives))
+    values = knee_distances(history.values([standing.trial for standing in front], objectives), objectives, weights)
+    return {standing.number: float(value) for standing, value in zip(front, values, strict=True)}
+
+
+def knee_distances(values: Array, objectives: Sequence[Objective], weights: Mapping[str, float]) -> Array:
+    """The distances (…, N) of a front's values (…, N, K), as compared, from the best of everything there."""
+    low, high = values.min(axis=-2, keepdims=True), values.max(axis=-2, keepdims=True)
+    scaled = (values - low) / np.where(high > low, high - low, 1.0)
     factors = np.array([weights.get(objective.name, 1.0) for objective in objectives])
-    return {
-        standing.number: float(value) for standing, value in zip(front, np.sqrt((rows**2 * factors).sum(axis=1)), strict=True)
-    }
+    found: Array = np.sqrt((scaled**2 * factors).sum(axis=-1))
+    return found
 
 
-def _best(within: Sequence[Standing], distances: Mapping[int, float], preference: Preference) -> tuple[str, str, Standing]:
-    """Method, its words, and the trial."""
+def _ordered(within: Sequence[Standing], distances: Mapping[int, float], preference: Preference) -> list[Standing]:
+    """The trials within the limits, the best by the preference first."""
     name = preference.select
     if name != KNEE:
-        picked = min(within, key=lambda s: (s.trial.scores[name].value, distances[s.number], s.number))
-        return name, f"trial {picked.number} is the best in {name}", picked
-    ordered = sorted(within, key=lambda s: (distances[s.number], s.number))
-    picked = ordered[0]
+        return sorted(within, key=lambda s: (s.trial.scores[name].value, distances[s.number], s.number))
+    return sorted(within, key=lambda s: (distances[s.number], s.number))
+
+
+def _why(ordered: Sequence[Standing], place: int, distances: Mapping[int, float], preference: Preference) -> str:
+    """What the preference says of the trial at this place of the order."""
+    picked, first, name = ordered[place], ordered[0], preference.select
+    nth = f"number {place + 1}"
+    if name != KNEE:
+        if place == 0:
+            return f"trial {picked.number} is the best in {name}"
+        return f"trial {picked.number} is {nth} in {name}, after trial {first.number}"
     weights = ", ".join(f"{key} × {value:g}" for key, value in preference.weights.items())
     weighted = f" and weighted ({weights})" if weights else ""
-    knee = f"{'weighted ' if weights else ''}knee{' within the limits' if len(within) < len(distances) else ''}"
+    knee = f"{'weighted ' if weights else ''}knee{' within the limits' if len(ordered) < len(distances) else ''}"
+    what = f"the {knee}" if place == 0 else f"{nth} by the {knee}"
+    closeness = "nearest" if place == 0 else "near"
     why = (
-        f"trial {picked.number} is the {knee}: nearest to the best of every objective when each is scaled over the "
+        f"trial {picked.number} is {what}: {closeness} to the best of every objective when each is scaled over the "
         f"front{weighted}, at a distance of {distances[picked.number]:.2f}"
     )
+    if place > 0:
+        return f"{why} (the {knee}, trial {first.number}: {distances[first.number]:.2f})"
     if len(ordered) > 1:
         why += f" (next, trial {ordered[1].number}: {distances[ordered[1].number]:.2f})"
-    return ("weights" if weights else KNEE), why, picked
+    return why
 
 
 def _reason(

@@ -14,6 +14,7 @@ from autonas.space.node import Node, Section
 from autonas.trial import TrainingSettings, to_json
 
 KNEE = "knee"
+MOST_RETESTED, MOST_SEEDS = 10, 100  # candidates of a promotion, and new trainings of each
 _RENAMED = {"cooldown_share": "cooldown"}
 
 
@@ -36,6 +37,9 @@ class PromoteSettings:
     steps: int = 50_000
     limits: Mapping[str, float] = field(default_factory=dict)  # score -> the most it may be, in its unit
     weights: Mapping[str, float] = field(default_factory=dict)  # objective -> its weight in the knee; 1 where left out
+    retest: int = 3  # so many of the best are trained again before one of them is picked; below 2 the best is, as measured
+    seeds: int = 2  # new trainings of each
+    succession: bool = True  # the next takes the place of one whose full run diverges or collapses
 
     def preference(self, objectives: Sequence[str]) -> dict[str, float]:
         """What the pick is measured by, as weights of objectives; empty where it is to be the plain knee."""
@@ -187,6 +191,9 @@ def read_promote(root: Section) -> PromoteSettings | None:
         steps=section.whole("steps", 50_000, least=1, most=10**9),
         limits={name: read_amount(entry, name) for name, entry in limits.items()},
         weights=found,
+        retest=section.whole("retest", 3, most=MOST_RETESTED),
+        seeds=section.whole("seeds", 2, most=MOST_SEEDS),
+        succession=section.flag("succession", True),
     )
 
 

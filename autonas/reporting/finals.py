@@ -46,13 +46,13 @@ def finals(study: StudyRecord) -> tuple[FinalTrial, ...]:
             runs.setdefault(trial.number if trial.repeat_of is None else trial.repeat_of, []).append(trial)
     # An original has the lower number, so it leads its group; repeats of what did not complete stand for nothing.
     groups = {number: group for number, group in sorted(runs.items()) if group[0].number == number}
-    noise = pooled_noise([[_loss(run, last) for run in group] for group in groups.values()])
-    return tuple(_merged(group, last, noise) for group in groups.values())
+    noise = pooled_noise([[loss_at(run, last) for run in group] for group in groups.values()])
+    return tuple(merged_trial(group, last, noise) for group in groups.values())
 
 
 def seed_noise(trials: Sequence[FinalTrial]) -> SeedNoise:
     """The seed noise that `finals` put into the intervals of these trials."""
-    return pooled_noise([[_loss(run, trial.outcome.rung) for run in trial.runs] for trial in trials])
+    return pooled_noise([[loss_at(run, trial.outcome.rung) for run in trial.runs] for trial in trials])
 
 
 def pooled_noise(groups: Sequence[Sequence[float | None]]) -> SeedNoise:
@@ -127,12 +127,14 @@ def clustered_error(amounts: np.ndarray, sizes: np.ndarray) -> float:
     return float(np.sqrt(count / (count - 1) * np.sum(residuals**2)) / sizes.sum())
 
 
-def _loss(run: TrialRecord, rung: int) -> float | None:
+def loss_at(run: TrialRecord, rung: int) -> float | None:
+    """The `val_loss` of a training at `rung`; None where it was not measured."""
     score = run.rungs[rung].scores.get("val_loss")
     return None if score is None else score.value
 
 
-def _merged(runs: Sequence[TrialRecord], rung: int, noise: SeedNoise) -> FinalTrial:
+def merged_trial(runs: Sequence[TrialRecord], rung: int, noise: SeedNoise) -> FinalTrial:
+    """Trainings of one architecture as one trial, scored at `rung`; the noise's shifts are of the runs after the first."""
     original = runs[0]
     assert original.spec is not None
     outcome = original.rungs[rung]

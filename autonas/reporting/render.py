@@ -79,6 +79,7 @@ def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
             flow=_flow(report),
             stopped=tables.stopped_by_rung(report),
             generations=generations(report),
+            promotions=tables.promotion_rows(study),
             runs=summary_table(runs) if runs else None,
             run_findings=[(name, f, title_of(f)) for name, values in (runs or {}).items() for f in findings_of(values)],
             calibration=calibration,

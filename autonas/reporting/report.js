@@ -116,6 +116,11 @@
     const sure = entry.probability ? `, with probability ${entry.probability} on the front` : "";
     const parts = [close, make("h2", `Trial ${trial}`), make("p", `${KINDS[entry.kind] || entry.kind}${sure}; reached ${entry.reached}`)];
     if (entry.reason) parts.push(make("p", entry.reason));
+    if (entry.command) {
+      const command = make("p", "Train it in full: ");
+      command.append(make("code", entry.command));
+      parts.push(command);
+    }
     if (entry.scores.length) parts.push(make("h3", "Scores"), table(entry.scores));
     const curve = curveOf(trial);
     if (curve) parts.push(make("h3", "Learning curve"), curve);

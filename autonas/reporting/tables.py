@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from autonas.reporting.quantities import (
 )
 from autonas.reporting.report import Report, Standing
 from autonas.reporting.scales import Scale
-from autonas.trial import Score, TrialRecord
+from autonas.trial import Score, StudyRecord, TrialRecord
 
 BAR_WIDTH = 88
 _BAR_MARGIN = 4.0
@@ -110,7 +111,7 @@ def trial_details(report: Report) -> dict[str, Any]:
     standings = {standing.number: standing for standing in report.standings}
     merged = {run.number: standing for standing in report.standings for run in standing.trial.runs[1:]}
     return {
-        str(trial.number): _details(trial, standings.get(trial.number))
+        str(trial.number): _details(trial, standings.get(trial.number), report.study.name)
         for trial in report.study.trials
         if trial.spec is not None and trial.number not in merged
     }
@@ -199,16 +200,35 @@ def _at_last(trial: TrialRecord) -> tuple[int, str]:
     return trial.number, "–" if score is None else f"{score.value:.2f}"
 
 
-def _details(trial: TrialRecord, standing: Standing | None) -> dict[str, Any]:
+def promotion_rows(study: StudyRecord) -> list[dict[str, str]]:
+    """What the ledger remembers of the study's promotions, in words."""
+    rows = []
+    for each in study.attributes.get("promotions") or ():
+        chance, failed = each.get("probability"), each.get("failed")
+        end = f" Its run made way for the next: {failed}" if failed else ""
+        rows.append(
+            {
+                "trial": str(each["trial"]),
+                "steps": f"{each['steps']:,}",
+                "probability": "–" if chance is None else probability_text(float(chance)),
+                "text": f"{each.get('reason', '')}{end} ({each['folder']})".strip(),
+            }
+        )
+    return rows
+
+
+def _details(trial: TrialRecord, standing: Standing | None, study: str) -> dict[str, Any]:
     assert trial.spec is not None
     scores = standing.trial.scores if standing else {**trial.scores, **(trial.rungs[-1].scores if trial.rungs else {})}
     kind = kind_of(standing) if standing else trial.state
+    can_be_promoted = standing is not None and standing.on_front
     return {
         "kind": kind,
         "spec": spec_text(trial.spec),
         "reached": f"{reached(trial)}, {tokens_text(trial.rungs[-1].tokens)} tokens" if trial.rungs else reached(trial),
         "reason": printable(trial.reason),
         "probability": probability_text(standing.probability) if standing else "",
+        "command": shlex.join(["autonas", "promote", study, "--trial", str(trial.number)]) if can_be_promoted else "",
         "dimensions": [[name.replace("_", " "), str(value)] for name, value in trial.spec.to_dict().items()],
         "scores": [
             [

@@ -55,16 +55,16 @@ def draw_scores(trials: Sequence[FinalTrial], objectives: Sequence[Objective], n
     """Joint draws (B, N, K) of the objectives' true values in their units, the same for the same trials."""
     rng = np.random.default_rng(_SEED)
     seeds = rng.integers(2**32)  # one for all losses: bits per byte err with val_loss
-    resampled = _resampled_losses(trials, rng, num_draws)
+    resampled = resampled_losses(trials, rng, num_draws)
     columns = []
     for objective in objectives:
         scores = [trial.scores[objective.name] for trial in trials]
         true = posterior(objective, trials, noise)
         if objective.known == "trained":
             drawn = true.draw(np.random.default_rng(seeds), num_draws)
-            columns.append(drawn + _of_documents(objective.name, trials, scores, resampled, rng, num_draws))
+            columns.append(drawn + of_documents(objective.name, trials, scores, resampled, rng, num_draws))
         elif objective.name in SHARES:
-            columns.append(_draw_shares(scores, true, rng, num_draws))
+            columns.append(draw_shares(scores, true, rng, num_draws))
         else:
             drawn = true.draw(rng, num_draws)
             columns.append(np.exp(drawn) if objective.logarithmic else drawn)
@@ -114,7 +114,7 @@ def difference(trial: FinalTrial, best: FinalTrial, noise: SeedNoise) -> Differe
     )
 
 
-def _resampled_losses(trials: Sequence[FinalTrial], rng: np.random.Generator, num_draws: int) -> dict[str, Array] | None:
+def resampled_losses(trials: Sequence[FinalTrial], rng: np.random.Generator, num_draws: int) -> dict[str, Array] | None:
     """Deviations (B, N) of each loss from its value when D documents are drawn with replacement, the same for all trials."""
     nats = document_nats(trials)
     if nats is None or trials[0].outcome.documents is None:
@@ -134,7 +134,7 @@ def _resampled_losses(trials: Sequence[FinalTrial], rng: np.random.Generator, nu
     return {name: np.concatenate(parts) for name, parts in blocks.items()}
 
 
-def _of_documents(
+def of_documents(
     name: str,
     trials: Sequence[FinalTrial],
     scores: Sequence[Score],
@@ -149,7 +149,8 @@ def _of_documents(
     return errors * rng.standard_normal((num_draws, len(trials)))
 
 
-def _draw_shares(scores: Sequence[Score], true: Posterior, rng: np.random.Generator, num_draws: int) -> Array:
+def draw_shares(scores: Sequence[Score], true: Posterior, rng: np.random.Generator, num_draws: int) -> Array:
+    """Joint draws (B, N) of counted shares."""
     if true.is_shrunk:
         return np.clip(true.draw(rng, num_draws), 0.0, 1.0)
     return np.stack([_draw_share(score, rng, num_draws) for score in scores], axis=1)

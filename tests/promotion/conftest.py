@@ -26,11 +26,14 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="session")
 def searched(code_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished study `small`, whose recipe has no promotion."""
+    """A folder with a finished study `small`, whose promotions have one candidate, and whose file has no promotion."""
     folder = tmp_path_factory.mktemp("promotion")
     write_space(folder / "small.yaml", code_corpus)
     with contextlib.chdir(folder):
-        autonas.search("small.yaml", engine=INLINE)
+        text = Path("small.yaml").read_text()
+        Path("small.yaml").write_text(text + "promote: {retest: 0}\n")
+        autonas.search("small.yaml", engine=INLINE, promote=False)
+        Path("small.yaml").write_text(text)
     return folder
 
 

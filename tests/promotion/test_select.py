@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from autonas import pareto
 from autonas.errors import StudyError
-from autonas.promotion.select import Pick, Preference, choose
+from autonas.promotion.select import Pick, Preference, choose, choose_several
 from autonas.reporting.front import build_report
 from autonas.reporting.report import Report
 from autonas.trial import Score
@@ -252,3 +252,38 @@ def test_one_alone_is_picked_whatever_is_asked() -> None:
     pick = choose(report_of([(1.0, 1.0, 1.0, 0.0)]), Preference())
     assert pick.alternatives == ()
     assert "alone on the front" in pick.reason
+
+
+# The next best
+
+
+@settings(deadline=None)
+@given(tables, preferences, st.integers(1, 5))
+def test_candidates_are_what_would_be_picked_one_after_the_other(rows: Rows, preference: Preference, count: int) -> None:
+    """The first is the pick; each is on the front, within the limits and better by the preference than those left out."""
+    report = report_of(rows)
+    if try_choose(report, preference) is None:
+        return
+    picks = choose_several(report, preference, count)
+    everybody = choose_several(report, preference, len(rows))
+    assert picks == everybody[:count] and picks[0] == choose(report, preference)
+    assert len({pick.trial for pick in everybody}) == len(everybody) == picks[0].num_within
+    if preference.select != "knee":
+        column = OBJECTIVES.index(preference.select)
+        values = [rows[pick.trial][column] for pick in everybody]
+        assert values == sorted(values)
+
+
+def test_a_candidates_reason_says_its_place() -> None:
+    rows = [(1.0, 8.0, 1.0, 0.0), (2.0, 2.0, 1.0, 0.0), (8.0, 1.0, 1.0, 0.0)]
+    first, second, _ = choose_several(report_of(rows), Preference(), 3)
+    assert f"Trial {second.trial} is number 2 by the knee: near to the best of every objective" in second.reason
+    assert f"(the knee, trial {first.trial}: " in second.reason
+    _, other = choose_several(report_of(rows), Preference(select="params"), 2)
+    assert "Trial 1 is number 2 in params, after trial 2." in other.reason
+
+
+def test_beside_a_named_trial_are_the_best_by_the_knee() -> None:
+    rows = [(1.0, 8.0, 1.0, 0.0), (2.0, 2.0, 1.0, 0.0), (8.0, 1.0, 1.0, 0.0)]
+    named, rival = choose_several(report_of(rows), Preference(trial=2), 2)
+    assert (named.trial, named.method, rival.trial) == (2, "trial", choose(report_of(rows), Preference()).trial)

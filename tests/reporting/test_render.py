@@ -16,10 +16,11 @@ import pytest
 
 from autonas.errors import ResourceError
 from autonas.objective import OBJECTIVES
+from autonas.reporting import tables
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import chosen_samples, printable
 from autonas.reporting.progress import control_text, hypervolume_text, prospect_text
-from autonas.reporting.render import embedded_json, render, write_report
+from autonas.reporting.render import asset, embedded_json, render, write_report
 from autonas.trial import Sample, StudyRecord
 from tests.reporting.studies import make_study, with_controls
 
@@ -287,3 +288,26 @@ def test_full_runs_have_a_row_each_and_their_alarms() -> None:
         Page(render(build_report(study))).scripts
     )
     assert "Full runs" not in " ".join(Page(render(build_report(study))).text)
+
+
+def test_every_trial_of_the_front_and_no_other_has_the_command_that_promotes_it() -> None:
+    report = build_report(make_study())
+    details = tables.trial_details(report)
+    front = {str(standing.number) for standing in report.front}
+    commands = {number: entry["command"] for number, entry in details.items() if entry["command"]}
+    assert commands == {number: f"autonas promote quickstart --trial {number}" for number in front}
+    assert "entry.command" in asset("report.js")
+
+
+def test_promotions_are_told_with_their_reason_and_how_they_ended() -> None:
+    study = make_study()
+    number = build_report(study).front[0].number
+    known = {"trial": number, "steps": 5000, "folder": "runs/a", "reason": "It is <b>best</b>.", "probability": 0.71}
+    promotions = [
+        {**known, "failed": "it diverged"},
+        {"trial": number, "steps": 6000, "folder": "runs/b", "reason": "Asked for."},
+    ]
+    page = render(build_report(dataclasses.replace(study, attributes={**study.attributes, "promotions": promotions})))
+    assert '<section id="promotions">' in page and '<section id="promotions">' not in render(build_report(study))
+    assert "It is &lt;b&gt;best&lt;/b&gt;. Its run made way for the next: it diverged (runs/a)" in page
+    assert "<td>71 %</td>" in page and "Asked for. (runs/b)" in page
