@@ -90,17 +90,27 @@ def trained(
     asked = {"settings": to_json(settings), "seed": seed, "share": share, "averages": averages, "spec": task.spec.to_dict()}
     asked |= {"tokens": task.tokens, "cooldown": task.cooldown_tokens, "data": task.dataset.ref.fingerprint}
     asked |= {"ema": EMA_SHARES, "lawa": LAWA, "evaluation": to_json(task.recipe.evaluation)}
-    text = json.dumps(asked, sort_keys=True)
-    path = task.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    if path.exists():
-        return dict(json.loads(path.read_text(encoding="utf-8"))["losses"])
-    try:
-        losses = _train(task, settings, seed, share, averages)
-    except TrialFailure:
-        losses = {}
-    task.folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"asked": asked, "losses": losses})
+
+    def train_it() -> dict[str, float]:
+        try:
+            return _train(task, settings, seed, share, averages)
+        except TrialFailure:
+            return {}
+
+    losses: dict[str, float] = _remembered(task.folder, asked, "losses", train_it)
     return losses
+
+
+def _remembered(folder: Path, asked: Mapping[str, Any], name: str, find: Callable[[], Any]) -> Any:
+    """What was found when the same was asked before; else it is found now and kept."""
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{digest}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))[name]
+    found = find()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"asked": asked, name: found})
+    return found
 
 
 def _train(task: Task, settings: TrainingSettings, seed: int, share: float, averages: bool) -> dict[str, float]:
@@ -194,6 +204,13 @@ def _instead(state: TrainState, weights: Tensor) -> Iterator[None]:
 
 def step_seconds(task: Task, rate: float, seed: int) -> dict[str, list[float]]:
     """Seconds of a step by each arm, in blocks that take turns: of the processor's time, or of an accelerator's clock."""
+    asked = {"settings": [to_json(task.settings(arm, rate)) for arm in ARMS], "spec": task.spec.to_dict(), "seed": seed}
+    asked |= {"device": str(resolve_device(task.device)), "threads": torch.get_num_threads()}
+    seconds: dict[str, list[float]] = _remembered(task.folder, asked, "seconds", lambda: _step_seconds(task, rate, seed))
+    return seconds
+
+
+def _step_seconds(task: Task, rate: float, seed: int) -> dict[str, list[float]]:
     device = resolve_device(task.device)
     states = {arm: task.begin(task.settings(arm, rate), seed) for arm in ARMS}
     found: dict[str, list[float]] = {arm: [] for arm in ARMS}

@@ -56,16 +56,19 @@ RULES: dict[str, RateRule] = {
 }
 
 
-# Muon's update of a matrix has a spectral norm of sqrt(max(1, rows / columns)) times the rate, so that what it does to
-# features does not depend on the width (arXiv 2310.17813). Measured as above (213 K tokens and a cooldown of a fifth; swiglu),
-# the rest at a base rate of 1.5e-3, momentum .95; losses by rate of the hidden matrices, AdamW's at its best base rate:
-#     rate                           .0038   .0075   .015    .030    .060    AdamW
+# Muon's rate is of a matrix whose singular values are all about sqrt(max(1, rows / columns)). Were features moved by all of
+# them alike, one rate would serve every width (arXiv 2310.17813); by as much root mean square as Adam moves a weight, it would
+# fall as the root of the width (arXiv 2502.16982, where the scale is 0.2 sqrt(max(rows, columns)) and ours falls as the width).
+# Measured as above (213 K tokens and a cooldown of a fifth, swiglu), the rest at a base rate of 1.5e-3; losses by rate of the
+# hidden matrices, and AdamW's at its best base rate:
+#     momentum .95                   .0038   .0075   .015    .030    .060    AdamW
 #     2 layers, width 128            4.708   4.521   4.501   4.675   4.978   4.592
 #     2 layers, width 32             4.972   4.865   4.767   4.790   4.938   4.857
 #     6 layers, width 64  (/ sqrt 3) 4.845   4.739   4.590   4.585   4.656   4.720
-# So one rate serves all of them, of about .012. Queries, keys and values, and gate and value, made orthogonal as the one matrix
-# that they are stored in are worse: at .0105 by .14 and .13 nats (2 x 128, two seeds), and by .11 and .12 (6 x 64).
-MUON_RULE = RateRule(factor=8.0, decays=True)
+#     momentum .9   2 x 128: .0105 4.442, .018 4.456, .024 4.494; 2 x 32: .012 4.765, .024 4.740; 6 x 64: .012 4.542, .024 4.524
+# So the root of the width, and nothing for the depth. Queries, keys and values, and gate and value, made orthogonal as the one
+# matrix that they are stored in are worse: at .0105 by .14 and .13 nats (2 x 128, two seeds), and by .11 and .12 (6 x 64).
+MUON_RULE = RateRule(factor=8.0, width_power=0.5, decays=True)
 
 
 # One rate and one decay for every weight, whatever its role and shape: what `rate_scaling: none` asks for.
