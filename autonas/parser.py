@@ -92,7 +92,7 @@ def _add_search(command: Command) -> None:
 
 def _add_reading(command: Command) -> None:
     status = command("status", "studies", "say what a study, or every study, has done so far", "autonas status quickstart")
-    status.add_argument("study", nargs="?", metavar="STUDY", help="all studies here when left out")
+    status.add_argument("study", nargs="?", metavar="STUDY", help="or a run's folder; all studies here when left out")
     front = command("front", "studies", "print the Pareto front of a study", "autonas front quickstart --json")
     front.add_argument("study", metavar="STUDY")
     report = command("report", "studies", "write a study's report, or a run's page, one HTML file", "autonas report quickstart")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def _studies(options: argparse.Namespace) -> list[str]:
 
 def status(options: argparse.Namespace) -> int:
     from autonas.api import read_study, study_folder
+    from autonas.run_folder import run_state
 
+    if options.study and run_state(Path(options.study)) != "absent":
+        return _run_status(Path(options.study), as_json=options.json)
     statuses = []
     for name in _studies(options):
         try:
@@ -89,6 +93,7 @@ def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
     """A promotion as the ledger remembers it, with its run's state: running, interrupted, ended, or absent (gone from here)."""
     from autonas.ledger import run_is_at_work
     from autonas.promotion.replicas import is_choosing
+    from autonas.reporting.run_so_far import run_json, run_so_far
     from autonas.run_folder import run_state
 
     folder = Path(promotion["folder"])
@@ -97,7 +102,30 @@ def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
         state = "running" if run_is_at_work(folder) else "interrupted"
     if "failed" in promotion:  # and the next candidate took its place
         state = "failed"
-    return {"trial": promotion["trial"], "steps": promotion["steps"], "folder": str(folder), "state": state}
+    found = {"trial": promotion["trial"], "steps": promotion["steps"], "folder": str(folder), "state": state}
+    if state in ("running", "interrupted"):
+        with contextlib.suppress(StudyError):  # its replicas are being trained, or its record is damaged
+            found["progress"] = run_json(run_so_far(folder))
+    return found
+
+
+def _run_status(run: Path, *, as_json: bool) -> int:
+    """Where a full run stands."""
+    from autonas.ledger import run_is_at_work
+    from autonas.reporting.run_so_far import facts_of, run_json, run_so_far
+
+    so_far = run_so_far(run)
+    state = "ended" if so_far.ended else "running" if run_is_at_work(run) else "interrupted"
+    if as_json:
+        print_json({"run": str(run), "state": state, **run_json(so_far)})
+        return OK
+    print(f"{run}: {state}")
+    for name, text in facts_of(so_far):
+        if state == "running" or name != "left":
+            print(f"  {name:18} {text}")
+    if state == "interrupted":
+        print("  go on with         the command that began it, and --resume")
+    return OK
 
 
 def _second_looks(folder: Path) -> list[dict[str, Any]]:
@@ -139,6 +167,10 @@ def _print_status(status: dict[str, Any], *, storage: str | None, trials_dir: st
     print(f"  time         {spent} so far{left}")
     for each in status["promotions"]:
         print(f"  promotion    trial {each['trial']}, {each['steps']:,} steps: {each['state']}, in {each['folder']}")
+        if (where := each.get("progress")) is not None:
+            left = f", about {duration_text(where['left_s'])} left" if where["left_s"] and each["state"] == "running" else ""
+            best = f", validation loss {where['val_loss']:.3f}" if where["val_loss"] is not None else ""
+            print(f"  trained      {where['tokens'] / where['total_tokens']:.0%}{best}{left}")
         if each["state"] == "interrupted":
             where = each["folder"]
             command = promote_command(status["study"], going_on_with=where, storage=storage, trials_dir=trials_dir)

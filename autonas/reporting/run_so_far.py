@@ -135,6 +135,20 @@ def facts_of(so_far: RunSoFar) -> list[tuple[str, str]]:
     return facts
 
 
+def run_json(so_far: RunSoFar) -> dict[str, Any]:
+    """Where it stands, for programs: tokens, losses in nats per token, seconds."""
+    return {
+        "tokens": so_far.tokens,
+        "total_tokens": so_far.total_tokens,
+        "loss": so_far.losses[-1][1] if so_far.losses else None,
+        "val_loss": so_far.probes[-1].value if so_far.probes else None,
+        "lowest_val_loss": so_far.best.value if so_far.best is not None else None,
+        "degeneration": so_far.looks[-1].rate if so_far.looks else None,
+        "rollbacks": len(so_far.rollbacks),
+        "left_s": so_far.left_s,
+    }
+
+
 def prediction_lines(run: Path, evaluation: Mapping[str, Any]) -> list[str]:
     """What was predicted of a promoted run before it began, and when it has ended whether that held."""
     checked = evaluation.get("prediction_check")

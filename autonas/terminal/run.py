@@ -112,7 +112,7 @@ class RunDisplay:
             head.append(f", about {left} left" if share < 1 else ", being evaluated", style="dim")
             parts.append(_bar(share, self._place(step), width))
         table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, min_width=10)
         table.add_column(no_wrap=True, overflow="ellipsis")
         for name, text in self._rows(step, so_far, max(width - 40, 12)):
             table.add_row(name, text)
@@ -167,7 +167,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def _bar(share: float, text: str, width: int) -> Text:
-    length = min(30, max(width - 50, 8))
+    length = min(30, max(width - 56, 8))
     filled = round(share * length)
     return Text(f"{'━' * filled}{'·' * (length - filled)}  {share:.0%}  {text}", no_wrap=True, overflow="ellipsis")
 
@@ -177,7 +177,9 @@ def _sample(so_far: RunSoFar) -> list[Text]:
     look = so_far.looks[-1]
     verdict = f"{look.rate:.0%} of the samples are degenerate" if look.rate else "no sample is degenerate"
     lines = [line for line in (look.prompt + look.text).splitlines() if line.strip()][-_SAMPLE_LINES:]
-    head = Text(f"it writes, after {tokens_text(look.tokens)} tokens ({verdict}):", style="red" if look.rate > 0.5 else "")
+    head = Text(
+        f"it writes, after {tokens_text(look.tokens)} tokens ({verdict}):", style="red" if look.rate > 0.5 else "", no_wrap=True
+    )
     return [head, *(Text(f"  │ {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in lines)]
 
 
