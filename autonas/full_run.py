@@ -31,7 +31,7 @@ from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores
 from autonas.evaluation.plausibility.findings import run_findings
 from autonas.model.transformer import Transformer, build_model
-from autonas.run_folder import CURVE_LINES, TRIALS, RunLog, claim, probing, read_evaluation, write_json
+from autonas.run_folder import CURVE_LINES, TRIALS, RunLog, claim, probing, read_evaluation, read_job, write_json
 from autonas.training.attempts import check_attempt, claim_attempt
 from autonas.training.checkpoint import load, load_model, save, save_model
 from autonas.training.early_stopping import is_stale, stale_text
@@ -53,6 +53,7 @@ class LoadedRun:
     model: Transformer
     tokenizer: Tokenizer
     spec: ArchSpec
+    tuned: bool = False  # on prompts and solutions: to be asked as `tuning.encoding.prompt_tokens` asks
 
 
 def run_full(
@@ -365,4 +366,5 @@ def load_run(run: Path, device: str = "cpu") -> LoadedRun:
             f"{run}: the tokenizer has {tokenizer.vocab_size} entries and the model {model.spec.vocab_size}. "
             "One of them is of another run; restore it."
         )
-    return LoadedRun(model=model, tokenizer=tokenizer, spec=model.spec)
+    tuned = (run / "run.json").exists() and read_job(run).kind == "tune"
+    return LoadedRun(model=model, tokenizer=tokenizer, spec=model.spec, tuned=tuned)

@@ -98,6 +98,7 @@ def generate(options: argparse.Namespace) -> int:
     from autonas.full_run import LoadedRun, load_run
     from autonas.model.decode import Sampling, StopRule, stream
     from autonas.model.stopping import TextStop
+    from autonas.tuning.encoding import prompt_tokens
 
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     name, colon, number = options.model.rpartition(":")
@@ -109,9 +110,11 @@ def generate(options: argparse.Namespace) -> int:
     else:
         loaded = load_run(Path(options.model), str(resolve_device(options.device)))
     tokenizer = loaded.tokenizer
+    if loaded.tuned:
+        prompt = prompt.rstrip()  # as its examples had it: the line break behind it is the answer's
     tokens = stream(
         loaded.model,
-        tokenizer.encode(prompt) or [tokenizer.end_of_text],
+        prompt_tokens(tokenizer, prompt) if loaded.tuned else tokenizer.encode(prompt) or [tokenizer.end_of_text],
         max_new_tokens=options.max_tokens,
         sampling=Sampling(
             temperature=options.temperature,
