@@ -22,7 +22,7 @@ from autonas.model.rows import Ready, Rows, Said, read
 from autonas.model.sampling import Sampling
 from autonas.model.stopping import TextStop
 from autonas.model.transformer import Transformer
-from autonas.run_folder import TRIALS
+from autonas.run_folder import TRIALS, read_job
 from autonas.training.checkpoint import load_model
 
 FinishReason = Literal["stop", "length"]
@@ -102,6 +102,7 @@ class LoadedRun:
     model: Transformer
     tokenizer: Tokenizer
     spec: ArchSpec
+    tuned: bool = False  # on prompts and solutions: it is asked as its examples asked
     _ready: Ready = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -164,7 +165,12 @@ class LoadedRun:
         return [completion_of(pieces) for pieces in written]
 
     def encode(self, prompt: str) -> list[int]:
-        """The tokens of `prompt`; an empty one begins with the end-of-text token, as every document does."""
+        """The tokens of `prompt`; an empty one begins with the end-of-text token, as every document does.
+
+        A tuned model is asked as it was tuned: behind end-of-text, without white space at the prompt's end.
+        """
+        if self.tuned:
+            return self.tokenizer.encode_prompt(prompt)
         return self.tokenizer.encode(prompt) or [self.tokenizer.end_of_text]
 
     def left_out(self, prompt: str, max_tokens: int) -> int:
@@ -292,7 +298,8 @@ def load_run(run: Path, device: str = "cpu") -> LoadedRun:
             f"{run}: the tokenizer has {tokenizer.vocab_size} entries and the model {model.spec.vocab_size}. "
             "One of them is of another run; restore it."
         )
-    return LoadedRun(model=model, tokenizer=tokenizer, spec=model.spec)
+    tuned = (run / "run.json").exists() and read_job(run).kind == "tune"
+    return LoadedRun(model=model, tokenizer=tokenizer, spec=model.spec, tuned=tuned)
 
 
 def use_threads(threads: int) -> None:

@@ -246,7 +246,7 @@ def _add_tuning(command: Command) -> None:
     finetune.add_argument("--out", metavar="RUN", help="the tuned run's folder (default: the run's name and the method)")
     finetune.add_argument("--epochs", type=_times, metavar="E", help="passes over the examples at most (default: 20)")
     finetune.add_argument("--steps", type=_count, metavar="N", help="optimiser steps at most, instead of --epochs")
-    finetune.add_argument("--rate", type=_rate, metavar="R", help="the learning rate (default: 1e-3 of sft, 5e-3 of lora)")
+    finetune.add_argument("--rate", type=_rate, metavar="R", help="the learning rate (default: 3e-4 of sft, 5e-3 of lora)")
     finetune.add_argument("--batch", type=_count, default=8, metavar="N", help="examples of a step (default: 8)")
     finetune.add_argument("--rank", type=_count, default=8, metavar="R", help="lora: of every adapter (default: 8)")
     finetune.add_argument(

@@ -91,6 +91,8 @@ def generate(options: argparse.Namespace) -> int:
         raise StudyError(f"{options.model} is a study. Name one of its trials on the front too, such as {name}:3.")
     else:
         loaded = load_run(Path(options.model), str(resolve_device(options.device)))
+    if loaded.tuned:
+        prompt = prompt.rstrip()  # as its examples had it: the line break behind it is the answer's
     wish: Options = {
         "max_tokens": options.max_tokens,
         "temperature": options.temperature,

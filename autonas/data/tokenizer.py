@@ -138,6 +138,10 @@ class Tokenizer:
             ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """What a model that was tuned on prompts is asked with: end-of-text, and the prompt without white space at its end."""
+        return [self.end_of_text, *self.encode(prompt.rstrip())]
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` for each text, on all cores."""
         with _translated(), _parallel():

@@ -1,7 +1,7 @@
 """Examples as tokens: end-of-text, prompt, solution, end-of-text. No torch.
 
-Prompt and solution are encoded apart, so that the prompt's tokens are what `prompt_tokens` makes of a prompt alone when the
-model is asked. The end-of-text behind the solution is a target like its other tokens: that is how a tuned model stops.
+Prompt and solution are encoded apart, so that the prompt's tokens are what `Tokenizer.encode_prompt` makes of a prompt alone
+when the model is asked. The end-of-text behind the solution is a target like its other tokens: that is how a tuned model stops.
 """
 
 from __future__ import annotations
@@ -34,11 +34,6 @@ class Encoded:
     def read(self) -> int:
         """How many tokens the model reads: all but the last."""
         return len(self.tokens) - 1
-
-
-def prompt_tokens(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """What a tuned model is asked with: end-of-text, as documents begin, and the prompt without white space at its end."""
-    return [tokenizer.end_of_text, *tokenizer.encode(prompt.rstrip())]
 
 
 def encode_examples(examples: Sequence[Example], tokenizer: Tokenizer, context: int) -> dict[int, Encoded]:

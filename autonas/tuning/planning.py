@@ -21,7 +21,7 @@ from autonas.tuning.split import split_examples
 
 TARGETS: Final = ("qkv", "out", "up", "down")
 EPOCHS: Final = 20.0
-RATES: Final[Mapping[str, float]] = {"sft": 1e-3, "lora": 5e-3}
+RATES: Final[Mapping[str, float]] = {"sft": 3e-4, "lora": 5e-3}
 _PROBES_PER_EPOCH: Final = 1
 _MOST_PROBES: Final = 40
 _FEW: Final = 100  # examples

@@ -21,7 +21,7 @@ from autonas.evaluation.sandbox import Sandbox
 from autonas.model.decode import StopRule, generate
 from autonas.model.transformer import Transformer, eval_mode
 from autonas.trial import Score
-from autonas.tuning.encoding import Encoded, buckets, prompt_tokens
+from autonas.tuning.encoding import Encoded, buckets
 from autonas.tuning.examples import Example
 from autonas.tuning.packed import Project, apply, lay_out, pack, solution_nats
 
@@ -96,7 +96,7 @@ def write_solutions(
     most = max(1, min(longest, model.spec.context_length - max(each.prompt for each in encoded)))
     made = generate(
         model,
-        [prompt_tokens(tokenizer, each.prompt) for each in examples],
+        [tokenizer.encode_prompt(each.prompt) for each in examples],
         max_new_tokens=most,
         stop=StopRule(token=tokenizer.end_of_text),
         make_way=make_way,

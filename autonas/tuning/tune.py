@@ -25,6 +25,7 @@ from autonas.evaluation.intervals import t_quantile
 from autonas.evaluation.latency import lease_name, measured_latency, resolve_device
 from autonas.evaluation.lease import Turn, sharing
 from autonas.evaluation.loss import evaluate_loss, loss_scores, paired_difference
+from autonas.evaluation.plausibility.findings import run_findings
 from autonas.full_run import deadline_of
 from autonas.loaded_run import LoadedRun, load_run
 from autonas.model.transformer import Transformer
@@ -373,7 +374,10 @@ class _Run:
     def findings(self, compared: _Compared) -> tuple[Finding, ...]:
         """What a reader of the scores must know."""
         plan = self.given.plan
-        return (*plan.findings(), *_early(self.stopped), *_no_gain(compared), *_forgetting(compared))
+        # As of a full run: whether what it writes collapsed while the loss fell.
+        looks = [{**point, "val_loss": point["solution_loss"]} for point in self.log.points if "solution_loss" in point]
+        told = (*_early(self.stopped), *_no_gain(compared), *_forgetting(compared))
+        return (*plan.findings(), *told, *run_findings(looks))
 
 
 def _early(stopped: str) -> tuple[Finding, ...]:

@@ -7,7 +7,7 @@ import pytest
 from autonas.data.dataset import Dataset
 from autonas.errors import CorpusError
 from autonas.evaluation.coding.answers import encoded_prompt
-from autonas.tuning.encoding import Encoded, buckets, encode_examples, prompt_tokens, step_numbers
+from autonas.tuning.encoding import Encoded, buckets, encode_examples, step_numbers
 from autonas.tuning.examples import Example, make_example
 
 
@@ -15,7 +15,7 @@ def test_a_prompt_is_encoded_as_it_is_when_the_model_is_asked(dataset: Dataset, 
     encoded = encode_examples(examples, dataset.tokenizer, 64)
     for number, each in encoded.items():
         tokens = list(each.tokens[: each.prompt])
-        assert tokens == prompt_tokens(dataset.tokenizer, examples[number].prompt + "\n    ")
+        assert tokens == dataset.tokenizer.encode_prompt(examples[number].prompt + "\n    ")
         task = examples[number].task
         assert task is not None
         assert tokens == encoded_prompt(task, dataset.tokenizer), "`autonas evaluate` asks alike"

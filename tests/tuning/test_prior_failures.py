@@ -20,7 +20,7 @@ from autonas.evaluation.rates import wilson_interval
 from autonas.model.decode import StopRule, generate
 from autonas.model.transformer import Transformer, build_model
 from autonas.run_folder import read_evaluation, run_budget
-from autonas.tuning.encoding import Encoded, encode_examples, prompt_tokens, step_numbers
+from autonas.tuning.encoding import Encoded, encode_examples, step_numbers
 from autonas.tuning.examples import Example, example_of, write_examples
 from autonas.tuning.packed import lay_out, pack, solution_nats
 from autonas.tuning.templates import templated_tasks
@@ -74,7 +74,7 @@ def encoded(dataset: Dataset, examples: tuple[Example, ...]) -> list[Encoded]:
 
 
 def answers(model: Transformer, dataset: Dataset, examples: Sequence[Example], most: int = 24) -> list[list[int]]:
-    prompts = [prompt_tokens(dataset.tokenizer, each.prompt) for each in examples[:8]]
+    prompts = [dataset.tokenizer.encode_prompt(each.prompt) for each in examples[:8]]
     return generate(model, prompts, max_new_tokens=most, stop=StopRule(token=dataset.tokenizer.end_of_text))
 
 
