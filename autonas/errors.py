@@ -11,6 +11,7 @@ AutonasError
 │   ├── CheckpointError   a checkpoint is missing, corrupt or of another architecture
 │   ├── DeviceError       a device or number format that this machine does not have
 │   └── ResourceError     no space left, no permission
+├── ExportError           an exported model does not compute what the trained one does; nothing is kept of it (exit code 1)
 ├── ClusterError          the machines that run the jobs have gone; what was finished is kept (exit code 1)
 └── TrialFailure          a job ended badly; `.kind` says how. The worker makes a `Failure` of it, unless preempted
 """
@@ -73,6 +74,10 @@ class DeviceError(RequestError):
 
 class ResourceError(RequestError):
     """No space left on the disk, or no permission to write there."""
+
+
+class ExportError(AutonasError):
+    """An exported model does not compute what the trained one does. Nothing is kept of it."""
 
 
 class ClusterError(AutonasError):

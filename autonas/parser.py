@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reading(command)
     _add_promote(command)
     _add_runs(command)
+    _add_export(command)
     _add_data(command)
     _add_bench(command)
     return parser
@@ -194,6 +195,21 @@ def _add_runs(command: Command) -> None:
     ):
         latency.add_argument(name, type=kind, metavar=name[2].upper(), help=text)
     latency.add_argument("--json", action="store_true", help="print JSON; it serves as `latency: {table: FILE}` elsewhere")
+
+
+def _add_export(command: Command) -> None:
+    export = command("export", "exporting", "write a run as other tools load it", "autonas export RUN --format hf --out DIR")
+    export.add_argument("run", metavar="RUN", help="a finished run's folder")
+    export.add_argument(
+        "--format",
+        action="append",
+        required=True,
+        metavar="safetensors|hf|onnx|gguf|all",
+        help="repeatable, or several with commas between: each then has a folder of its name in DIR",
+    )
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    export.add_argument("--int8", action="store_true", help="also quantised weights, for onnx and gguf, and their loss")
+    export.add_argument("--json", action="store_true", help="print parity.json of each")
 
 
 def _add_data(command: Command) -> None:

@@ -49,6 +49,7 @@ SECTIONS = (
         "space",
         "rules",
         "limits",
+        "export",
         "objectives",
         "latency",
         "budget",
