@@ -10,13 +10,13 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from autonas.arch import ArchSpec
 from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CheckpointError, InfeasibleArch
+from autonas.evaluation.latency import resolve_device
 from autonas.exporting.native_classes import NATIVE_CLASSES
 from autonas.exporting.parts import join_parts
 from autonas.full_run import LoadedRun
@@ -32,7 +32,7 @@ def is_export(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file() and not (folder / "run.json").exists()
 
 
-def load_export(folder: Path, device: torch.device | str = "cpu") -> LoadedRun:
+def load_export(folder: Path, device: str = "cpu") -> LoadedRun:
     """The model, tokenizer and spec of an exported folder, with the very weights that were exported.
 
     Raises:
@@ -51,7 +51,7 @@ def load_export(folder: Path, device: torch.device | str = "cpu") -> LoadedRun:
         raise CheckpointError(f"{folder}: lacks {error}: autonas did not write it; give one that it exported") from error
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError, InfeasibleArch) as error:
         raise CheckpointError(f"{folder}: is damaged ({error}); export the run again") from error
-    return LoadedRun(model=model.to(device), tokenizer=Tokenizer.load(folder / TOKENIZER), spec=spec)
+    return LoadedRun(model=model.to(resolve_device(device)), tokenizer=Tokenizer.load(folder / TOKENIZER), spec=spec)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -64,7 +64,7 @@ def test_rows_of_other_lengths_may_be_padded_on_their_left(make: Make, tmp_path:
 
 
 def test_code_that_comes_along_needs_no_autonas(make: Make, tmp_path: Path) -> None:
-    huggingface.write(make(**ALIBI), tmp_path / "." if tmp_path.exists() else tmp_path)
+    huggingface.write(make(**ALIBI), tmp_path)
     script = f"""
 import sys
 sys.modules["autonas"] = None  # an import of it fails
