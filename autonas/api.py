@@ -240,10 +240,34 @@ def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:
 
 
 def load(run: str | Path, *, device: str = "auto") -> LoadedRun:
-    """The model, tokenizer and spec of a finished run."""
-    from autonas.loaded_run import load_run  # torch comes with it
+    """The model, tokenizer and spec of a finished run, or of a folder that `export` wrote as safetensors or hf."""
+    from autonas.exporting.loading import is_export, load_export  # torch comes with it
+    from autonas.loaded_run import load_run
 
-    return load_run(Path(run), device)
+    return load_export(Path(run), device) if is_export(Path(run)) else load_run(Path(run), device)
+
+
+def export(
+    run: str | Path,
+    *,
+    format: str | Sequence[str],  # noqa: A002 — as the command has it
+    out: str | Path,
+    int8: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[dict[str, Any]]:
+    """Write a finished run as other tools load it: "safetensors", "hf", "onnx", "gguf", some of them, or "all".
+
+    One format is written into `out`, several into folders of their names in it, after each was held to the run's model in its
+    own runtime; returns what parity.json has, a mapping for each. `int8` adds quantised weights to onnx and gguf, and measures
+    their loss.
+
+    Raises:
+        RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
+        ExportError: what was written does not compute what the run's model does; nothing of it is kept.
+    """
+    from autonas.exporting.export import export_run  # torch comes with it
+
+    return export_run(Path(run), [format] if isinstance(format, str) else list(format), Path(out), int8=int8, say=say)
 
 
 def evaluate(

@@ -12,6 +12,7 @@ AutonasError
 │   ├── DeviceError       a device or number format that this machine does not have
 │   ├── ResourceError     no space left, no permission
 │   └── ServiceError      an HTTP request is refused; `.status`, `.param` and `.code` go into the answer
+├── ExportError           an exported model does not compute what the trained one does; nothing is kept of it (exit code 1)
 ├── ClusterError          the machines that run the jobs have gone; what was finished is kept (exit code 1)
 └── TrialFailure          a job ended badly; `.kind` says how. The worker makes a `Failure` of it, unless preempted
 """
@@ -84,6 +85,10 @@ class ServiceError(RequestError):
         self.status = status
         self.param = param
         self.code = code
+
+
+class ExportError(AutonasError):
+    """An exported model does not compute what the trained one does. Nothing is kept of it."""
 
 
 class ClusterError(AutonasError):

@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_runs(command)
     _add_tuning(command)
     _add_serving(command)
+    _add_export(command)
     _add_data(command)
     _add_bench(command)
     return parser
@@ -309,6 +310,21 @@ def _add_serving(command: Command) -> None:
     )
     serve.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
     serve.add_argument("--threads", type=_count, metavar="N", help="CPU cores that models are computed on (default: 1)")
+
+
+def _add_export(command: Command) -> None:
+    export = command("export", "exporting", "write a run as other tools load it", "autonas export RUN --format hf --out DIR")
+    export.add_argument("run", metavar="RUN", help="a finished run's folder")
+    export.add_argument(
+        "--format",
+        action="append",
+        required=True,
+        metavar="safetensors|hf|onnx|gguf|all",
+        help="repeatable, or several with commas between: each then has a folder of its name in DIR",
+    )
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    export.add_argument("--int8", action="store_true", help="also quantised weights, for onnx and gguf, and their loss")
+    export.add_argument("--json", action="store_true", help="print parity.json of each")
 
 
 def _add_data(command: Command) -> None:

@@ -51,6 +51,7 @@ SECTIONS = (
         "space",
         "rules",
         "limits",
+        "export",
         "objectives",
         "latency",
         "budget",

@@ -56,8 +56,9 @@ def find_emptiness(space: Space) -> Emptiness | None:
     for index, rule in enumerate(space.rules):
         if not _ever(space, rule):
             widen = ", ".join(sorted(rule.names))
-            message = f"`{rule.text}` is impossible: nothing in the space meets it; change the rule or widen {widen}"
-            return Emptiness(place=f"rules[{index}]", message=message)
+            change = "leave this format out" if rule.export else "change the rule"
+            message = f"`{rule.text}` is impossible: nothing in the space meets it; {change} or widen {widen}"
+            return Emptiness(place="export" if rule.export else f"rules[{index}]", message=message)
     unlimited = replace(space, limits=Limits())
     if start is None:
         start, broken, exact = _search(unlimited)
@@ -83,7 +84,7 @@ def _ever(space: Space, rule: Rule) -> bool:
     constants: Values = {**space.held, "vocab_size": space.vocab_size, "context_length": space.context_length}
     for combination in itertools.product(*(space.domains[name].values(size) for name in searched)):
         values = constants | dict(zip(searched, combination, strict=True))
-        if values.get("kv_heads") == "heads":
+        if values.get("kv_heads") == "heads" and "heads" in values:  # absent where the rule speaks of neither
             values["kv_heads"] = values["heads"]
         if rule.holds(values):
             return True

@@ -1,4 +1,4 @@
-"""From the `space:`, `rules:` and `limits:` of a space file to a `Space`, and back to plain values.
+"""From the `space:`, `rules:`, `limits:` and `export:` of a space file to a `Space`, and back to plain values.
 
 Everything that can be wrong with them is found here, before anything is spent, and is one `RecipeError` with its line.
 """
@@ -14,6 +14,7 @@ from autonas.errors import RecipeError
 from autonas.objective import OBJECTIVES
 from autonas.space.dimensions import EXAMPLES, MAX_OPTIONS, describe_domain, held_at, read_domain
 from autonas.space.domains import Domain, Fixed, Int, Value
+from autonas.space.exports import export_rules, read_exports
 from autonas.space.feasibility import dead_head_count, find_emptiness
 from autonas.space.limits import ARITHMETIC, LIMITED, MEASURED, Limits
 from autonas.space.node import Node, Section
@@ -60,12 +61,13 @@ def read_space(
         price=price,
     )
     space = _with_rules(space, root)
+    space = replace(space, rules=(*space.rules, *(rule for name in read_exports(root) for rule in export_rules(name))))
     _check_not_empty(space, root)
     return space
 
 
 def describe_space(space: Space) -> dict[str, Any]:
-    """The `space`, `rules` and `limits` of a file that gives this space again, as JSON-ready values with every default."""
+    """The `space`, `rules`, `limits` and, if any, `export` of a file that gives this space again, as JSON-ready values."""
     described: dict[str, Any] = {}
     for name, domain in space.domains.items():
         described[name] = describe_domain(domain)
@@ -77,7 +79,13 @@ def describe_space(space: Space) -> dict[str, Any]:
         bounds = {"min": least, "max": most}
         if kept := {key: value for key, value in bounds.items() if value is not None}:
             limits[name] = kept
-    return {"space": described, "rules": [rule.text for rule in space.rules], "limits": limits}
+    exports = list(dict.fromkeys(rule.export for rule in space.rules if rule.export))
+    return {
+        "space": described,
+        "rules": [rule.text for rule in space.rules if not rule.export],
+        "limits": limits,
+        **({"export": exports} if exports else {}),
+    }
 
 
 def _check_batches(node: Node, domain: Domain, context_length: int) -> None:

@@ -59,6 +59,7 @@ class Rule:
     text: str
     names: frozenset[str]
     tree: ast.expr = field(repr=False, compare=False)
+    export: str = ""  # the format that the file's `export:` asks for; empty where the rule is one of its own
 
     def holds(self, values: Mapping[str, Value]) -> bool:
         """Whether `values` meet the rule. One that cannot be computed (a division by zero) is not met."""
