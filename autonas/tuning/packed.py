@@ -143,7 +143,7 @@ def _attend(attention: Any, qkv: Tensor, batch: Packed, frame: Frame, last: Tens
         padded = qkv.new_zeros(batch.rows * batch.length, *qkv.shape[1:])
         qkv = padded.index_copy(0, batch.places, qkv)
     q, k, v = torch.split(qkv.view(batch.rows, batch.length, *qkv.shape[1:]), parts, dim=2)
-    y = attention._attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), frame)  # (B, H, T, D)
+    y: Tensor = attention._attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), frame)  # (B, H, T, D)
     places = batch.places if last is None else batch.places[last]
     found: Tensor = y.transpose(1, 2).reshape(batch.rows * batch.length, -1)[places]
     return found

@@ -245,6 +245,7 @@ class _Run:
             keep_freed_memory()
         stretch = max(plan.tokens_of(job) // CURVE_LINES, 1)
         self.log = RunLog(Path(job.folder) / "metrics.jsonl", self.state.tokens, stretch, attempt=job.attempt)
+        self._told_tokens = self.state.tokens
         self._saved_at, self._save_s = time.monotonic(), 0.0
 
     def follow(self, on_progress: Callable[[Progress], None], stop: Callable[[], bool], deadline: float | None) -> None:
@@ -290,14 +291,14 @@ class _Run:
         for place, (tokens, _) in enumerate(pending):
             self.state.guard.check(tokens, values[2 * place], values[2 * place + 1])
         losses = values[::2]
-        before = self.log.points[-1]["tokens"] if self.log.points else 0
         progress = Progress(
             tokens=pending[-1][0],
             loss=sum(losses) / len(losses),
             gradient_norm=values[-1],
             learning_rate=float(self.state.optimizer.param_groups[0]["lr"]),
-            tokens_per_s=max(pending[-1][0] - before, 1) / max(seconds, 1e-9),
+            tokens_per_s=(pending[-1][0] - self._told_tokens) / max(seconds, 1e-9),
         )
+        self._told_tokens = progress.tokens
         self.log.step({**to_json(progress), "step": self.state.steps})
         on_progress(progress)
 
