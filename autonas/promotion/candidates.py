@@ -140,8 +140,9 @@ def next_run(
         threads=threads,
         say=say,
         pick=_pick(book, attempt.trial),
+        looked=_looked(book, attempt.trial),
+        revised={name: seen.together for name, seen in _judged(book, attempt.trial).scores.items()},
     )
-    promotion = dataclasses.replace(promotion, looked=_looked(book, attempt.trial))
     return Turn(book=book, attempt=attempt, job=promotion.job, promotion=promotion)
 
 
@@ -195,10 +196,15 @@ def _pick(book: Book, trial: int) -> Pick:
     return dataclasses.replace(pick, reason=" ".join([*instead, book.look.reason, pick.reason]))
 
 
+def _judged(book: Book, trial: int) -> Judged:
+    assert book.look is not None
+    return next(each for each in book.look.candidates if each.trial == trial)
+
+
 def _looked(book: Book, trial: int) -> dict[str, Any]:
     """What a run's record says of the second look."""
     assert book.look is not None
-    judged = next(each for each in book.look.candidates if each.trial == trial)
+    judged = _judged(book, trial)
     return {
         "book": str(book.folder),
         "trial": trial,
