@@ -101,7 +101,7 @@ def look_again(
     with told_of_cancelling(dataclasses.replace(like, folder=str(book.folder)), storage=storage, trials_dir=trials_dir):
         retested = run_retest(book.retest, like, engine, recipe=recipe, folder=book.folder, others=others, say=say)
     look = second_look(report, book.retest, retested, book.wanted)
-    return book.noted(look=look, closed="" if look.order else "given up")
+    return book.noted(look=look)
 
 
 def next_run(
@@ -170,9 +170,8 @@ def judge_run(
     record_failure(book.study, folder, why, study_folder, storage)
     book = book.ended(dataclasses.replace(attempt, state="failed", why=why))
     following = book.next_trial()
-    if following is None:
-        return book.noted(closed="given up")
-    say(f"the run of trial {attempt.trial} makes way for trial {following}: {why}")
+    if following is not None:
+        say(f"the run of trial {attempt.trial} makes way for trial {following}: {why}")
     return book
 
 

@@ -507,6 +507,15 @@ def test_a_candidate_whose_new_training_diverges_is_out(study: Path, whole: Path
     assert read(folder / "run.json")["trial"] == look.order[0] != first
 
 
+def test_nobody_takes_the_place_of_a_named_trial_whose_new_training_diverges(
+    study: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planting(monkeypatch, {("train", 0): "diverged"})
+    with pytest.raises(TrialFailure, match=r"is out of the second look \(diverged: planted\)"):
+        promote(trial=order_of(whole)[-1], retest=2, retest_seeds=1)
+    assert the_book().runs == () and the_book().closed == "given up"
+
+
 def test_lost_workers_are_no_verdict_on_a_candidate(study: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         planting(patch, {("train", 1): "preempted"})
