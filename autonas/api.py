@@ -550,6 +550,7 @@ def _by_book(
             book = judge_run(book, turn.attempt, failure, study_folder=own, storage=storage, say=say)
             if book.closed == "ended":
                 return folder
+        book = book.noted(closed="given up")
         raise TrialFailure("error", given_up(book))
 
 

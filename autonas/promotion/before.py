@@ -42,7 +42,15 @@ def before_run(
             job = dataclasses.replace(job, spec=choice.spec(job.spec))
             record(promotion, study_folder, storage, choice)
             full: FullRun = dataclasses.replace(experiment.full, spec=job.spec)
-            predicted = predict_run(study, promotion.pick.trial, full, replica=experiment.replica, choice=choice)
+            predicted = predict_run(
+                study,
+                promotion.pick.trial,
+                full,
+                replica=experiment.replica,
+                choice=choice,
+                revised=promotion.revised,
+                new_seeds=promotion.looked.get("seeds", 0),
+            )
             say(predictions_text(predicted))
     write_prediction(promotion.folder, predicted)
     return job

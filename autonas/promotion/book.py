@@ -57,14 +57,15 @@ class Book:
         return next((each for each in self.runs if each.state == "begun"), None)
 
     def next_trial(self) -> int | None:
-        """The candidate whose turn it is; None when all have been."""
+        """The candidate whose turn it is; None when all that may have one have had it."""
         assert self.look is not None
         been = {each.trial for each in self.runs}
-        return next((trial for trial in self._allowed() if trial not in been), None)
-
-    def _allowed(self) -> tuple[int, ...]:
-        assert self.look is not None
-        return self.look.order if self.retest.succession else self.look.order[:1]
+        order = self.look.order
+        if self.wanted.trial is not None:
+            order = tuple(trial for trial in order if trial == self.wanted.trial)
+        elif not self.retest.succession:
+            order = order[:1]
+        return next((trial for trial in order if trial not in been), None)
 
     def run_folder(self, trial: int, study_folder: Path) -> Path:
         """Where this candidate's full run is: in the folder asked for or, after the first, beside it."""

@@ -101,7 +101,7 @@ def look_again(
     with told_of_cancelling(dataclasses.replace(like, folder=str(book.folder)), storage=storage, trials_dir=trials_dir):
         retested = run_retest(book.retest, like, engine, recipe=recipe, folder=book.folder, others=others, say=say)
     look = second_look(report, book.retest, retested, book.wanted)
-    return book.noted(look=look, closed="" if look.order else "given up")
+    return book.noted(look=look)
 
 
 def next_run(
@@ -140,8 +140,9 @@ def next_run(
         threads=threads,
         say=say,
         pick=_pick(book, attempt.trial),
+        looked=_looked(book, attempt.trial),
+        revised={name: seen.together for name, seen in _judged(book, attempt.trial).scores.items()},
     )
-    promotion = dataclasses.replace(promotion, looked=_looked(book, attempt.trial))
     return Turn(book=book, attempt=attempt, job=promotion.job, promotion=promotion)
 
 
@@ -169,9 +170,8 @@ def judge_run(
     record_failure(book.study, folder, why, study_folder, storage)
     book = book.ended(dataclasses.replace(attempt, state="failed", why=why))
     following = book.next_trial()
-    if following is None:
-        return book.noted(closed="given up")
-    say(f"the run of trial {attempt.trial} makes way for trial {following}: {why}")
+    if following is not None:
+        say(f"the run of trial {attempt.trial} makes way for trial {following}: {why}")
     return book
 
 
@@ -195,10 +195,15 @@ def _pick(book: Book, trial: int) -> Pick:
     return dataclasses.replace(pick, reason=" ".join([*instead, book.look.reason, pick.reason]))
 
 
+def _judged(book: Book, trial: int) -> Judged:
+    assert book.look is not None
+    return next(each for each in book.look.candidates if each.trial == trial)
+
+
 def _looked(book: Book, trial: int) -> dict[str, Any]:
     """What a run's record says of the second look."""
     assert book.look is not None
-    judged = next(each for each in book.look.candidates if each.trial == trial)
+    judged = _judged(book, trial)
     return {
         "book": str(book.folder),
         "trial": trial,

@@ -41,18 +41,34 @@ _AS_MUCH = 1.05  # times the pick's score passes for no more
 
 
 def predict_run(
-    study: StudyRecord, trial: int, full: FullRun, *, replica: Replica | None = None, choice: Choice | None = None
+    study: StudyRecord,
+    trial: int,
+    full: FullRun,
+    *,
+    replica: Replica | None = None,
+    choice: Choice | None = None,
+    revised: Mapping[str, Score] | None = None,
+    new_seeds: int = 0,
 ) -> dict[str, Predicted]:
-    """The scores that the full run of this trial of the study's front will end with; `choice` is what its replicas said."""
+    """The scores that the full run of this trial of the study's front will end with; `choice` is what its replicas said.
+
+    `revised` are its scores at the last rung after a second look with so many `new_seeds`, in place of the study's.
+    """
+    revised = revised or {}
     own = [each for each in study.trials if each.rungs and trial in (each.number, each.repeat_of) and each.state != "failed"]
     curves = [_curve([each]) for each in study.trials if each.rungs and each.spec is not None and each.repeat_of is None]
     ended = None if replica is None or choice is None else replica_end(replica, choice)
     run = ending(full)
     noise = seed_noise(finals(study)).deviation
-    found = {"val_loss": predict_loss(curves, _curve(own), run, noise=noise, seeds=len(own), replica=ended)}
+    curve = _curve(own)
+    if "val_loss" in revised:
+        curve = dataclasses.replace(curve, losses=(*curve.losses[:-1], revised["val_loss"].value))
+    found = {"val_loss": predict_loss(curves, curve, run, noise=noise, seeds=len(own) + new_seeds, replica=ended)}
     last = own[0].rungs[-1]
     collapse = last.scores.get("collapse_rate")
     if collapse is not None:
+        if (better := revised.get("collapse_rate")) is not None:  # the run is measured with as many samples as the trial was
+            collapse = dataclasses.replace(better, n=collapse.n)
         found["collapse_rate"] = predict_collapse(collapse, last.tokens, run, ended)
     return found
 

@@ -33,7 +33,7 @@ from autonas.recipe.search_sections import MOST_RETESTED, MOST_SEEDS
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, tokens_text
 from autonas.run_folder import next_attempt, read_job, run_budget, run_state, run_steps, run_tokens
-from autonas.trial import DataRef, Job, StudyRecord, TrainingSettings
+from autonas.trial import DataRef, Job, Score, StudyRecord, TrainingSettings
 
 _RUN = "run"  # stands where a trial's seeds have the number of its repeat, so that a run has seeds of its own
 
@@ -52,6 +52,7 @@ class Promotion:
     overtaking: Overtaking | None = None  # a trial that would end lower and cost no more, as far as can be told
     retest: Retest | None = None  # the second look before it; None where there is one candidate
     looked: Mapping[str, Any] = field(default_factory=dict)  # what a second look said, for the run's record
+    revised: Mapping[str, Score] = field(default_factory=dict)  # the pick's scores at the last rung after it
 
     @property
     def folder(self) -> Path:
@@ -149,11 +150,14 @@ def plan_promotion(
     candidates: int = 1,
     seeds: int = 0,
     succession: bool = False,
+    looked: Mapping[str, Any] | None = None,
+    revised: Mapping[str, Score] | None = None,
 ) -> Promotion:
     """Pick a trial of the study and make the job of its full run, in `run` or a folder of the study named after both.
 
     `pick` stands for what is `wanted` where it was picked before. Else the best `candidates` of the front are to be trained
-    again with so many new `seeds` each; with `succession` the next takes the place of one whose full run ends badly.
+    again with so many new `seeds` each; with `succession` the next takes the place of one whose full run ends badly. `looked`
+    is what such a second look said of a `pick`, and `revised` its scores then.
 
     Raises:
         StudyError: nothing can be picked, or the study's corpus is not what it was.
@@ -184,7 +188,8 @@ def plan_promotion(
     )
     shown, corpus_tokens = run_tokens(job), max(int(dataset.tokens("train").shape[0]), 1)
     full = FullRun(spec=job.spec, training=job.training, budget=job.budget, corpus_tokens=corpus_tokens)
-    predicted = predict_run(study, pick.trial, full)
+    looked = looked or {}
+    predicted = predict_run(study, pick.trial, full, revised=revised, new_seeds=looked.get("seeds", 0))
     return Promotion(
         study=study.name,
         pick=pick,
@@ -195,6 +200,8 @@ def plan_promotion(
         predicted=predicted,
         overtaking=overtaking(report, pick.trial, full, predicted, wanted.limits),
         retest=retest,
+        looked=looked,
+        revised=revised or {},
     )
 
 

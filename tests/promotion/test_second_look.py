@@ -26,8 +26,10 @@ from autonas.engine.inline import InlineEngine
 from autonas.errors import StudyError, TrialFailure
 from autonas.evaluation import collapse
 from autonas.ledger import Ledger
+from autonas.policy.replica import FullRun
 from autonas.promotion import promote as promoting
 from autonas.promotion.book import Book, books
+from autonas.promotion.prediction import predict_run
 from autonas.study.files import request_cancel
 from autonas.trial import Failure, Job, Outcome, Score, from_json
 from tests.promotion.conftest import INLINE, STEP, Run
@@ -245,6 +247,17 @@ def test_a_study_score_that_was_luck_is_exposed(study: Path) -> None:
     assert f"of trial {lucky}, " in look.reason and "was no measure of it" in look.reason
 
 
+def test_the_prediction_is_made_from_what_both_say(study: Path) -> None:
+    record, promotion = autonas.read_study("small"), autonas.propose_promotion("small", steps=STEPS, engine=INLINE)
+    job = promotion.job
+    full = FullRun(spec=job.spec, training=job.training, budget=job.budget, corpus_tokens=10**6)
+    score = record.trials[promotion.pick.trial].rungs[-1].scores["val_loss"]
+    worse = dataclasses.replace(score, value=score.value + 0.5, high=score.high + 0.5)
+    before = predict_run(record, promotion.pick.trial, full)["val_loss"]
+    after = predict_run(record, promotion.pick.trial, full, revised={"val_loss": worse}, new_seeds=2)["val_loss"]
+    assert after.value > before.value + 0.2
+
+
 # Killed and gone on with
 
 
@@ -309,29 +322,26 @@ def test_a_cancelled_second_look_says_how_to_go_on(study: Path) -> None:
 
 
 @pytest.mark.slow
-def test_promotions_killed_at_random_and_gone_on_with_are_all_the_same(study: Path, whole: Path) -> None:
-    """kill -9, again and again, wherever it hits: among the trainings, between them and the run, in the run."""
+def test_a_promotion_killed_again_and_again_is_that_of_no_kill(study: Path, whole: Path) -> None:
+    """kill -9 among the new trainings, between them and the run, and in the run, each time a little later than seen."""
     rng = random.Random(7)
     command = [sys.executable, "-m", "autonas.cli", "promote", "small", "--engine", "inline"]
-    ended, kills = False, 0
-    for _ in range(40):
-        begun = bool(books(study))
-        options = ["--resume"] if begun else ["--steps", str(STEPS)]
-        process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ)
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=rng.uniform(3, 12))
+    seen = ("retest/outcomes/*", 1), ("retest/outcomes/*", 3), ("retest/outcomes/*", 6), ("run.json", 1), ("metrics.jsonl", 1)
+    kills = 0
+    for pattern, count in (*seen, ("nothing", 1)):
+        options = ["--resume"] if books(study) else ["--steps", str(STEPS)]
+        process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while process.poll() is None and sum(1 for _ in study.glob(f"*/*/{pattern}")) < count:
+            time.sleep(0.02)
         if process.poll() is None:
+            time.sleep(rng.uniform(0.0, 0.5))
             process.send_signal(signal.SIGKILL)
             kills += 1
         _, err = process.communicate(timeout=60)
         assert process.returncode in (0, -signal.SIGKILL), err.decode()
         if process.returncode == 0:
-            ended = True
             break
-        time.sleep(0.1)
-    assert ended and kills > 0
+    assert kills >= 3
     assert outcome_of(Path()) == outcome_of(whole)
 
 
@@ -495,6 +505,15 @@ def test_a_candidate_whose_new_training_diverges_is_out(study: Path, whole: Path
     assert look is not None and first not in look.order
     assert look.candidates[-1].out == "diverged: planted"
     assert read(folder / "run.json")["trial"] == look.order[0] != first
+
+
+def test_nobody_takes_the_place_of_a_named_trial_whose_new_training_diverges(
+    study: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planting(monkeypatch, {("train", 0): "diverged"})
+    with pytest.raises(TrialFailure, match=r"is out of the second look \(diverged: planted\)"):
+        promote(trial=order_of(whole)[-1], retest=2, retest_seeds=1)
+    assert the_book().runs == () and the_book().closed == "given up"
 
 
 def test_lost_workers_are_no_verdict_on_a_candidate(study: Path) -> None:
