@@ -109,7 +109,8 @@ class RunDisplay:
         if step is not None:
             share = min(step.tokens / self._total_tokens, 1.0)
             left = duration_text((self._total_tokens - step.tokens) / step.tokens_per_s)
-            head.append(f", about {left} left" if share < 1 else ", being evaluated", style="dim")
+            ended = so_far is not None and so_far.ended
+            head.append(", ended" if ended else f", about {left} left" if share < 1 else ", being evaluated", style="dim")
             parts.append(_bar(share, self._place(step), width))
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, min_width=10)
