@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 from autonas.data.dataset import Dataset
 
-_FEWEST_LINES = 2  # of a body without its docstring: what is shorter is mostly `pass` or `raise NotImplementedError`
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
@@ -24,8 +22,10 @@ class Pair:
 
     name: str
     head: str  # decorators, signature and docstring, with the last line's end
-    body: str  # the rest, indented by four
+    body: str  # the rest, with its indentation
+    docstring: str  # empty where there is none
     document: int
+    line: int  # of the document, that it begins on
 
 
 def training_pairs(dataset: Dataset) -> tuple[Pair, ...]:
@@ -67,27 +67,35 @@ def pairs_of(text: str, document: int = 0) -> Iterator[Pair]:
 
 
 def _pair(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str], document: int) -> Pair | None:
-    documented = ast.get_docstring(node, clean=False) is not None
-    statements = node.body[1:] if documented else node.body
-    if not statements or node.end_lineno is None:
+    docstring = ast.get_docstring(node)
+    statements = node.body if docstring is None else node.body[1:]
+    if node.end_lineno is None or all(map(_is_empty, statements)):
         return None
     first = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
     # Comments before the first statement belong to the body.
-    top = node.body[0].end_lineno if documented else _signature_end(node, statements[0].lineno - 1, lines)
-    if top is None or top >= statements[0].lineno or node.end_lineno - top < _FEWEST_LINES:
-        return None
+    top = _signature_end(node, lines) if docstring is None else node.body[0].end_lineno
+    if top is None or top >= statements[0].lineno:
+        return None  # all on one line
     own = textwrap.dedent("".join(lines[first : node.end_lineno])).splitlines(keepends=True)
     head, body = "".join(own[: top - first]), "".join(own[top - first :])
+    if head[:1].isspace():
+        return None  # a string of several lines has kept the indentation from being taken off
     body = body if body.endswith("\n") else body + "\n"
-    # A string of several lines may have kept the indentation from being taken off.
-    return Pair(name=node.name, head=head, body=body, document=document) if not head[:1].isspace() else None
+    return Pair(name=node.name, head=head, body=body, docstring=docstring or "", document=document, line=first + 1)
 
 
-def _signature_end(node: ast.FunctionDef | ast.AsyncFunctionDef, begin: int, lines: list[str]) -> int | None:
-    """The line behind the signature's colon, from 0, at most `begin`; None where the body begins on it."""
+def _is_empty(statement: ast.stmt) -> bool:
+    """Whether it says nothing: `pass`, `...`, a text, or `raise NotImplementedError`."""
+    return isinstance(statement, ast.Pass | ast.Raise) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
+
+
+def _signature_end(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int | None:
+    """How many lines end with the signature's colon; None where the body begins on it."""
     ends = [node.lineno, *(one.end_lineno or 0 for one in (*node.args.args, *node.args.kwonlyargs, node.args.vararg) if one)]
     ends += [one.end_lineno or 0 for one in (node.args.kwarg, node.returns) if one]
-    for number in range(max(ends) - 1, begin):
+    for number in range(max(ends) - 1, node.body[0].lineno - 1):
         if lines[number].partition("#")[0].rstrip().endswith(":"):
             return number + 1
     return None

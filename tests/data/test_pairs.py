@@ -51,6 +51,8 @@ def test_a_function_without_docstring_is_cut_behind_its_signature() -> None:
         "def f(): return 1\n",
         "def f():\n    pass\n",
         'def f():\n    """Only said."""\n',
+        'def f():\n    """Only said."""\n    ...\n',
+        "def f():\n    raise NotImplementedError\n",
         "def f(:\n    x = 1\n    return x\n",
         "lambda: 0\n",
         "\0",
@@ -58,6 +60,38 @@ def test_a_function_without_docstring_is_cut_behind_its_signature() -> None:
 )
 def test_what_says_nothing_or_is_no_python_makes_no_pair(text: str) -> None:
     assert pairs(text) == []
+
+
+def test_a_method_is_cut_as_a_function_is() -> None:
+    text = '''
+class Stack:
+    @property
+    def top(self):
+        """The last item that was pushed."""
+        # nothing is taken
+        return self.items[-1]
+
+    async def wait(
+        self, seconds: float
+    ) -> None:
+        """Wait for so many seconds."""
+
+        await sleep(seconds)
+'''
+    assert pairs(text) == [
+        (
+            '@property\ndef top(self):\n    """The last item that was pushed."""\n',
+            "    # nothing is taken\n    return self.items[-1]\n",
+        ),
+        (
+            'async def wait(\n    self, seconds: float\n) -> None:\n    """Wait for so many seconds."""\n',
+            "\n    await sleep(seconds)\n",
+        ),
+    ]
+    assert [(pair.line, pair.docstring) for pair in pairs_of(text)] == [
+        (3, "The last item that was pushed."),
+        (9, "Wait for so many seconds."),
+    ]
 
 
 def test_functions_within_functions_stay_there() -> None:
