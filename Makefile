@@ -25,6 +25,14 @@ help:
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+# llama.cpp is built from source: five minutes on two cores. Only what its library needs, for any processor of this kind.
+LLAMA_CMAKE := -DLLAVA_BUILD=OFF -DLLAMA_CURL=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF \
+	-DLLAMA_BUILD_SERVER=OFF -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF -DGGML_LLAMAFILE=OFF -DGGML_CPU_REPACK=OFF
+
+.venv/installed-slow: .venv/installed-tests
+	CMAKE_ARGS="$(LLAMA_CMAKE)" $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[llama]'
+	@touch $@
+
 install: .venv/installed
 
 quickstart: .venv/installed
@@ -41,7 +49,7 @@ lint: .venv/installed-tests
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu" --durations=10
 
-test-slow: .venv/installed-tests
+test-slow: .venv/installed-tests .venv/installed-slow
 	$(BIN)/pytest -m "slow and not gpu" --durations=10
 
 clean:

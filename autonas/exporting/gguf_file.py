@@ -248,6 +248,9 @@ class LlamaRuntime:
         reader = gguf.GGUFReader(path)
         context = int(reader.fields[f"{ARCHITECTURE}.context_length"].contents())
         self.name = f"llama-cpp-python {llama_cpp.__version__}"
+        # It pads a context to 256, and then warns that the model was trained with less.
+        self._quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
+        llama_cpp.llama_log_set(self._quiet, None)
         self._llama = llama_cpp.Llama(
             str(path),
             n_ctx=context,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from autonas.arch import ArchSpec
 from autonas.exporting.loading import CONFIG, WEIGHTS, write_json
@@ -47,7 +47,7 @@ def write(loaded: LoadedRun, folder: Path) -> dict[str, Any]:
         tensors = native.tensors(spec, split_parts(spec, state))
         architecture, model_type, own = native.architecture, native.model_type, native.config(spec)
     config = {"architectures": [architecture], "model_type": model_type, **own, **common}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
     write_json(folder / CONFIG, config)
     generation = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "do_sample": False}
     write_json(folder / "generation_config.json", generation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -38,8 +38,9 @@ def write_int8(loaded: LoadedRun, folder: Path) -> Path:
 
     whole, small = folder / "unquantised.onnx", folder / INT8
     _save(build_graph(loaded.spec, loaded.model.state_dict(), share_embedding=False), whole)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    logger = logging.getLogger()
+    logger.addFilter(_of_interest)
+    try:
         quantize_dynamic(
             whole,
             small,
@@ -50,9 +51,16 @@ def write_int8(loaded: LoadedRun, folder: Path) -> Path:
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True},
         )
+    finally:
+        logger.removeFilter(_of_interest)
     for path in folder.glob("unquantised.onnx*"):
         path.unlink()
     return small
+
+
+def _of_interest(record: logging.LogRecord) -> bool:
+    """Not the advice to prepare a graph first, which is for traced ones."""
+    return "pre-processing before quantization" not in record.getMessage()
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:

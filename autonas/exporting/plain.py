@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import autonas
 from autonas.exporting.loading import CONFIG, TOKENIZER, WEIGHTS, load_export, write_json
@@ -23,7 +23,7 @@ from autonas.model.transformer import eval_mode
 def write(loaded: LoadedRun, folder: Path) -> dict[str, Any]:
     """Write weights, spec and tokenizer into an existing folder; returns what is to be told of it."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in loaded.model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(tensors))  # save_file makes files that only their owner may read
     spec = loaded.spec
     derived = {"head_width": spec.head_width, "ffn_width": spec.ffn_width}
     constants = {"norm_epsilon": NORM_EPSILON, "rope_base": ROPE_BASE, "end_of_text": loaded.tokenizer.end_of_text}
@@ -36,7 +36,7 @@ class OwnRuntime:
     """A model as autonas computes it, with its KV cache."""
 
     def __init__(self, loaded: LoadedRun, name: str = f"autonas {autonas.__version__}") -> None:
-        self.name = name
+        self.name, self.spec = name, loaded.spec
         self._model, self._tokenizer = loaded.model, loaded.tokenizer
 
     @classmethod
