@@ -66,6 +66,7 @@ RULES: dict[str, RateRule] = {
 #     2 layers, width 32             4.972   4.865   4.767   4.790   4.938   4.857
 #     6 layers, width 64  (/ sqrt 3) 4.845   4.739   4.590   4.585   4.656   4.720
 #     momentum .9   2 x 128: .0105 4.442, .018 4.456, .024 4.494; 2 x 32: .012 4.765, .024 4.740; 6 x 64: .012 4.542, .024 4.524
+#     2 x 256, 102 K tokens: .0085 5.006, .017 5.032
 # So the root of the width, and nothing for the depth. Queries, keys and values, and gate and value, made orthogonal as the one
 # matrix that they are stored in are worse: at .0105 by .14 and .13 nats (2 x 128, two seeds), and by .11 and .12 (6 x 64).
 MUON_RULE = RateRule(factor=8.0, width_power=0.5, decays=True)

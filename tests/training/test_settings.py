@@ -51,3 +51,35 @@ def test_the_defaults_limit_nothing(tmp_path: Path) -> None:
 def test_a_mistake_is_named(tmp_path: Path, training: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         recipe(tmp_path, **training)
+
+
+def test_optimizers_are_read_and_resolved_to_the_same(tmp_path: Path) -> None:
+    read = recipe(tmp_path, optimizer="muon", muon={"momentum": 0.8}, grokfast={"lambda": 0.5, "alpha": 0.7})
+    found = read.training
+    assert (found.optimizer, found.muon_momentum, found.grokfast, found.grokfast_alpha) == ("muon", 0.8, 0.5, 0.7)
+    assert Recipe.from_resolved(read.resolved) == read
+    plain = recipe(tmp_path)
+    assert (plain.training.optimizer, plain.training.grokfast) == ("adamw", 0.0)
+    assert Recipe.from_resolved(plain.resolved) == plain
+
+
+def test_a_recipe_from_before_there_were_optimizers_is_adamw(tmp_path: Path) -> None:
+    read = recipe(tmp_path)
+    older = {key: value for key, value in read.resolved["training"].items() if key not in ("optimizer", "muon", "grokfast")}
+    assert Recipe.from_resolved({**read.resolved, "training": older}) == read
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({"optimizer": "sgd"}, r"training\.optimizer: is sgd, an unknown optimizer"),
+        ({"muon": {"momentum": 0.8}}, r"training\.muon: stands beside `optimizer: adamw`"),
+        ({"optimizer": "muon", "rate_scaling": "none"}, r"training\.rate_scaling: is none, and Muon's"),
+        ({"optimizer": "muon", "muon": {"momentum": 1.0}}, r"training\.muon\.momentum"),
+        ({"grokfast": {"alpha": 0.9}}, r"training\.grokfast: lacks `lambda`"),
+        ({"grokfast": {"lambda": 0}}, r"training\.grokfast\.lambda"),
+    ],
+)
+def test_a_mistake_in_an_optimizer_is_named(tmp_path: Path, training: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        recipe(tmp_path, **training)
