@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +122,17 @@ def test_the_command_trains_and_its_run_writes_code(study: Path, run: Run) -> No
 
 def test_tokens_are_written_as_they_come(study: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     autonas.promote("small", steps=STEPS, engine=INLINE, run="winner")
-    from autonas.model import decode
+    from autonas.model.rows import Rows
 
     written: list[str] = []
-    whole = decode.stream
+    advance = Rows.advance
     seen: list[int] = []
 
-    def watched(*arguments: Any, **options: Any) -> Iterator[int]:
-        for token in whole(*arguments, **options):
-            seen.append(len("".join(written)))
-            yield token
+    def watched(rows: Rows) -> list[Any]:
+        seen.append(len("".join(written)))
+        return list(advance(rows))
 
-    monkeypatch.setattr(decode, "stream", watched)
+    monkeypatch.setattr(Rows, "advance", watched)
     monkeypatch.setattr(sys.stdout, "write", written.append)
     assert cli.main(["generate", "winner", "--prompt", "def f(", "--max-tokens", "20", "--temperature", "0"]) == 0
     assert seen[0] == len("def f(")
