@@ -10,7 +10,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autonas.api import cancel, count_params, evaluate, front, load, promote, propose_promotion, read_study, report, search
+    from autonas.api import (
+        cancel,
+        count_params,
+        evaluate,
+        front,
+        load,
+        promote,
+        propose_promotion,
+        read_study,
+        report,
+        report_run,
+        search,
+    )
     from autonas.engine.choice import EngineSettings
     from autonas.evaluation.detectors import is_collapsed
     from autonas.pareto import hypervolume
@@ -29,6 +41,7 @@ __all__ = [
     "propose_promotion",
     "read_study",
     "report",
+    "report_run",
     "search",
 ]
 
