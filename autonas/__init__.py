@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         propose_promotion,
         read_study,
         report,
+        report_run,
         search,
     )
     from autonas.engine.choice import EngineSettings
@@ -42,6 +43,7 @@ __all__ = [
     "propose_promotion",
     "read_study",
     "report",
+    "report_run",
     "search",
 ]
 
