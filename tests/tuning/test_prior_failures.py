@@ -51,14 +51,16 @@ def ours(model: Transformer, batch: Sequence[Encoded]) -> Tensor:
 
 
 def with_padding(pad: int) -> Loss:
-    """The fault: rows filled up to four contexts with line breaks, and all of it in the loss."""
+    """The fault: rows filled up to four contexts with line breaks, and that in the loss."""
 
     def loss(model: Transformer, batch: Sequence[Encoded]) -> Tensor:
         rows = torch.full((len(batch), 4 * CONTEXT), pad)
         for row, each in zip(rows, batch, strict=True):
             row[: len(each.tokens)] = torch.tensor(each.tokens)
-        logits = model(rows[:, :-1])
-        return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
+        targets = rows[:, 1:].clone()
+        for row, each in zip(targets, batch, strict=True):
+            row[: each.prompt - 1] = -100
+        return F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), targets.flatten())
 
     return loss
 
@@ -85,14 +87,14 @@ def test_padding_in_the_loss_hides_that_nothing_is_learnt(
     model, shown = tuned(encoded, with_padding(line_break), 40)
     with torch.no_grad():
         real = float(ours(model, encoded))
-    assert shown < 0.6 < 1.5 < real, "the loss that is shown is small, and that of solutions is not"
-    first = [tokens[0] for tokens in answers(model, dataset, examples) if tokens]
-    assert first.count(line_break) >= len(first) / 2, "it writes padding"
+    assert shown < 0.25 * real, "the loss that is shown is small, and that of solutions is not"
+    written = [token for tokens in answers(model, dataset, examples) for token in tokens]
+    assert written.count(line_break) >= 0.8 * len(written) > 0, "it writes padding"
     model, shown = tuned(encoded, ours, 40)
     with torch.no_grad():
         assert shown == pytest.approx(float(ours(model, encoded)), abs=0.5), "what is shown is what is meant"
-    for tokens in answers(model, dataset, examples):
-        assert tokens.count(line_break) <= len(tokens) / 2
+    written = [token for tokens in answers(model, dataset, examples) for token in tokens]
+    assert written.count(line_break) <= 0.5 * len(written)
 
 
 def test_an_answer_ends_where_end_of_text_was_a_target_and_runs_on_where_it_was_not(
@@ -124,7 +126,7 @@ def test_49_examples_are_not_tuned_on_for_3000_steps(base: Path, examples: tuple
 def test_a_tuned_model_answers_held_out_tasks_that_its_base_does_not(dataset: Dataset, tmp_path: Path, method: str) -> None:
     spec = dataclasses.replace(SMALL_SPEC, layers=2, width=96, heads=4, kv_heads=2, context_length=96)
     job = small_job(dataset.ref, tmp_path / "base", spec=spec)
-    job = dataclasses.replace(job, kind="run", budget=run_budget(spec, job.training, 300, 0.2))
+    job = dataclasses.replace(job, kind="run", budget=run_budget(spec, job.training, 150, 0.2))
     assert run_job(job).ok
     made = templated_tasks(900, 0)
     data = tmp_path / "data.jsonl"
@@ -134,7 +136,7 @@ def test_a_tuned_model_answers_held_out_tasks_that_its_base_does_not(dataset: Da
         data,
         tmp_path / "tuned",
         method=method,
-        steps=600,
+        steps=400,
         rate=1e-3 if method == "sft" else 1e-2,
         rank=16,
         targets=("qkv", "out", "up", "down"),
