@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import re
@@ -194,7 +195,7 @@ def test_wrong_requests_are_one_message_each(run: Path, tmp_path: Path, make: Ma
         autonas.export(other, format="gguf", out=new)
     with pytest.raises(CorpusError, match="not on this machine"):
         autonas.export(other, format="onnx", out=new, int8=True)
-    monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match="needs onnx, which is not installed: pip install"):
         autonas.export(run, format="onnx", out=new)
     assert not new.exists()

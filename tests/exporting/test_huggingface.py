@@ -40,8 +40,8 @@ def test_the_classes_that_the_issue_names(make: Make) -> None:
     found = {native.architecture for choices in EVERY if (native := native_class(make(**choices).spec))}
     assert found == {each.architecture for each in NATIVE_CLASSES.values()}
     neox = {"norm": "layernorm", "activation": "gelu", "position": "rope", "tied_embeddings": True, "kv_heads": 6}
-    assert huggingface.native_class(make(**neox).spec) is NATIVE_CLASSES["gpt_neox"]
-    assert huggingface.native_class(make(**LLAMA).spec) is NATIVE_CLASSES["llama"]
+    assert native_class(make(**neox).spec) is NATIVE_CLASSES["gpt_neox"]
+    assert native_class(make(**LLAMA).spec) is NATIVE_CLASSES["llama"]
 
 
 ALIBI = {"norm": "rmsnorm", "activation": "geglu", "position": "alibi", "tied_embeddings": True, "kv_heads": 2}
@@ -54,7 +54,7 @@ def test_rows_of_other_lengths_may_be_padded_on_their_left(make: Make, tmp_path:
     loaded = make(**choices)
     huggingface.write(loaded, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(str(tmp_path), trust_remote_code=True)
-    model = AutoModelForCausalLM.from_pretrained(str(tmp_path), trust_remote_code=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(str(tmp_path), trust_remote_code=True)
     texts = ["def add(a, b):", "for i in range(10): print(i)", "x"]
     batch = tokenizer(texts, return_tensors="pt", padding=True)
     made = model.generate(**batch, max_new_tokens=12, do_sample=False, eos_token_id=None)

@@ -101,7 +101,7 @@ def test_the_tolerance_is_where_it_is_said_to_be(make: Make, share: float, passe
     runtime.noise = share * wanted.tolerance
     if passes:
         parity = check_parity(wanted, runtime)
-        assert parity.largest_difference == pytest.approx(runtime.noise, rel=0.05)
+        assert parity.largest_difference == pytest.approx(runtime.noise, rel=0.25)  # and the rounding of the cache
         assert parity.tokens_compared == len(wanted.probe.prompts) * wanted.probe.new_tokens
         assert parity.near_ties == ()
     else:
@@ -118,7 +118,7 @@ def test_another_greedy_token_fails_unless_it_is_as_likely(make: Make) -> None:
         check_parity(wanted, runtime)
     # A model to which all tokens are alike: rounding decides, and that is said.
     with torch.no_grad():
-        loaded.model.get_submodule("unembedding").weight.zero_()
+        loaded.model.get_parameter("unembedding.weight").zero_()
     wanted = asked(loaded)
     runtime = Noisy(loaded)
     runtime.choice = 7

@@ -89,7 +89,15 @@ def test_a_rule_that_speaks_of_no_heads_may_be_impossible(tmp_path: Path) -> Non
 
 
 def test_the_rules_of_gguf_are_those_of_llama() -> None:
-    llama = {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "norm": "rmsnorm", "activation": "swiglu", "position": "rope"}
+    llama: dict[str, Any] = {
+        "layers": 1,
+        "width": 32,
+        "heads": 2,
+        "kv_heads": 1,
+        "norm": "rmsnorm",
+        "activation": "swiglu",
+        "position": "rope",
+    }
     assert broken_exports("gguf", ArchSpec(**llama)) == ()
     for change in ({"norm": "layernorm"}, {"activation": "geglu"}, {"position": "learned"}):
         assert len(broken_exports("gguf", ArchSpec(**{**llama, **change}))) == 1
