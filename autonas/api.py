@@ -379,6 +379,7 @@ def finetune(
     ):
         check_room(engine, job)
         carry_out(job, engine, say=say)
+    report_run(folder)
     return folder
 
 

@@ -77,7 +77,8 @@ def greedy_in_onnxruntime(folder: Path, prompts: Sequence[list[int]], end: int) 
     found = []
     for prompt in prompts:
         past = {n: np.zeros((1, s[1], 0, s[3]), np.float32) for n, s in shapes.items() if n.startswith("past")}
-        ids, made, seen = np.array([prompt]), [], 0
+        made: list[int] = []
+        ids, seen = np.array([prompt]), 0
         while len(made) < NEW and (not made or made[-1] != end):
             seen += ids.shape[1]
             feeds = {"input_ids": ids, "attention_mask": np.ones((1, seen), dtype=np.int64), **past}

@@ -23,8 +23,8 @@ from autonas.loaded_run import LoadedRun
 NEW_TOKENS: Final = 32
 # Of the largest logit, which is at least taken as 1, and with rope for every 128 tokens of context. On random models whose
 # logits reach 10, onnxruntime, llama.cpp and transformers were up to 4e-6 of it off at 64 tokens; the two that compute angles
-# in float32, up to 1.6e-5 at 512 and 6e-5 at 2,048. An epsilon of
-# 1e-6 for 1e-5 in the norms moved logits of a trained model by 1.8e-4.
+# in float32, up to 1.6e-5 at 512 and 6e-5 at 2,048. An epsilon of 1e-6 for 1e-5 in the norms moved logits of a trained model by
+# 1.8e-4.
 TOLERANCE: Final = 2e-5
 _TOLERANCE_CONTEXT: Final = 128
 _NUM_PROMPTS: Final = 8
