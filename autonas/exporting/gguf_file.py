@@ -6,6 +6,7 @@ reordered, head by head, which changes no score.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -239,6 +240,16 @@ def read_back(path: Path) -> OwnRuntime:
     return OwnRuntime(read_file(path), f"gguf {version} and autonas (llama.cpp is not installed, and was not run)")
 
 
+@functools.cache  # llama.cpp calls it for as long as the process lives
+def _silence() -> Any:
+    """No warnings on stderr: it pads a context to 256, and then warns that the model was trained with less."""
+    import llama_cpp
+
+    callback = llama_cpp.llama_log_callback(lambda level, text, data: None)
+    llama_cpp.llama_log_set(callback, None)
+    return callback
+
+
 class LlamaRuntime:
     """The file in llama.cpp, on the processor, with a cache in float32."""
 
@@ -248,9 +259,7 @@ class LlamaRuntime:
         reader = gguf.GGUFReader(path)
         context = int(reader.fields[f"{ARCHITECTURE}.context_length"].contents())
         self.name = f"llama-cpp-python {llama_cpp.__version__}"
-        # It pads a context to 256, and then warns that the model was trained with less.
-        self._quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
-        llama_cpp.llama_log_set(self._quiet, None)
+        _silence()
         self._llama = llama_cpp.Llama(
             str(path),
             n_ctx=context,
