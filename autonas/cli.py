@@ -1,4 +1,4 @@
-"""The command line: how a command begins and ends. What can be asked is in parser.py, what the commands do in commands/."""
+"""The command line: how a command begins and ends. What can be asked is in parser/, what the commands do in commands/."""
 
 from __future__ import annotations
 
