@@ -16,6 +16,7 @@ import pytest
 
 import autonas
 from autonas import api, worker
+from autonas.api import reading
 from autonas.engine.base import JobProgress
 from autonas.errors import RETRIED, StudyError, TrialFailure
 from autonas.ledger import Ledger, run_is_at_work
@@ -262,7 +263,7 @@ def test_a_request_of_an_earlier_time_does_not_stop_a_run(study: Path) -> None:
 
 
 def test_the_command_tells_what_it_has_stopped(holder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "cancel_runs", lambda study, folder: [holder])
+    monkeypatch.setattr(reading, "cancel_runs", lambda study, folder: [holder])
     code, out, err = run("cancel", "small")
     assert code == 0, err
     assert out == "small: the run in held was stopped; go on with it: autonas promote small --resume --out held\n"

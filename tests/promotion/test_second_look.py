@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 import autonas
-from autonas import api, full_run
+from autonas import full_run
+from autonas.api import promotions
 from autonas.engine.base import JobProgress
 from autonas.engine.inline import InlineEngine
 from autonas.errors import StudyError, TrialFailure
@@ -479,7 +480,7 @@ def planting(monkeypatch: pytest.MonkeyPatch, fails: dict[tuple[str, int], Any])
     def make(settings: Any, on_progress: Any = None, stop: Any = None) -> Planted:
         return Planted(fails, on_progress, stop)
 
-    monkeypatch.setattr(api, "make_engine", make)
+    monkeypatch.setattr(promotions, "make_engine", make)
 
 
 @pytest.mark.parametrize("kind", ["out_of_memory", "preempted", "timeout", "error"])
