@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autonas.curriculum import PAIRS, Curriculum
+from autonas.curriculum import PAIRS, Curriculum, Teacher
 from autonas.data.batches import Windows, training_windows
 from autonas.data.dataset import Dataset
 from autonas.data.files import found_file
@@ -23,6 +23,7 @@ from autonas.data.pairs import training_pairs
 from autonas.data.sources import read_documents
 from autonas.data.stages import Source, StagedWindows, StagePlan
 from autonas.data.statistics import sources_of
+from autonas.data.tokenizer import Tokenizer
 from autonas.errors import CorpusError, RecipeError, StudyError
 from autonas.run_folder import run_tokens
 from autonas.trial import Job
@@ -60,24 +61,57 @@ def curriculum_sources(dataset: Dataset, curriculum: Curriculum) -> dict[str, So
         CorpusError: a file of texts cannot be read, or holds nothing that may be shown.
     """
     found = _of_corpus(dataset)
-    corpus = tuple(found)
+    _check_names(curriculum, tuple(found))
     if curriculum.wants_pairs:
         pairs = training_pairs(dataset)
         if not pairs:
             raise RecipeError(f"curriculum: the corpus has no Python functions to make {PAIRS!r} of; leave that source out")
         found[PAIRS] = _encoded(dataset, [pair.head + pair.body for pair in pairs])
     for name, file in curriculum.texts:
-        if name in found or name == PAIRS:
-            raise RecipeError(f"curriculum.texts: {name!r} is a source of the corpus already; give the texts another name")
         found[name] = _texts(dataset, name, Path(file))
+    return found
+
+
+def check_shown(dataset: Dataset, curriculum: Curriculum | None, teacher: Teacher | None) -> None:
+    """See that what a full run is to be shown is there, before a search is spent on who will be shown it.
+
+    Raises:
+        RecipeError: a stage names a source that is not there, or the teacher's run has not ended or speaks other tokens.
+        TokenizerError: the teacher's tokenizer cannot be read.
+    """
+    if curriculum is not None:
+        _check_names(curriculum, tuple(dict.fromkeys(sources_of(dataset.documents("train").names))))
+        for name, file in curriculum.texts:
+            if not Path(file).is_file():
+                raise RecipeError(f"curriculum.texts.{name}: {file} is no file here; name one that exists")
+    folder = None if teacher is None else Path(teacher.model)
+    if folder is not None and (folder / "spec.json").exists():  # else it is of Hugging Face, and asked when the run begins
+        if not (folder / "model.safetensors").exists():
+            raise RecipeError(f"teacher.model: the run in {folder} has not ended; end it with --resume, or name another")
+        if Tokenizer.load(folder / "tokenizer.json", check=False).fingerprint != dataset.tokenizer.fingerprint:
+            raise other_tokens(str(folder))
+
+
+def other_tokens(name: str) -> RecipeError:
+    """What is said of a teacher whose predictions are of other tokens."""
+    return RecipeError(
+        f"teacher.model: {name} has another tokenizer than the student, so its predictions cannot be compared token by token; "
+        "let it write texts instead (`autonas teach`), and name them in `curriculum.texts`"
+    )
+
+
+def _check_names(curriculum: Curriculum, corpus: tuple[str, ...]) -> None:
+    texts = [name for name, _ in curriculum.texts]
+    for name in texts:
+        if name in corpus:
+            raise RecipeError(f"curriculum.texts: {name!r} is a source of the corpus already; give the texts another name")
     for number, stage in enumerate(curriculum.stages):
         for name, _ in stage.sources:
-            if name not in found:
+            if name not in (*corpus, PAIRS, *texts):
                 raise RecipeError(
                     f"curriculum.stages[{number}].sources: there is no source {name!r}; the corpus has "
                     f"{', '.join(corpus)}, beside which there are {PAIRS} and the names of curriculum.texts"
                 )
-    return found
 
 
 def plan_lines(plans: tuple[StagePlan, ...]) -> list[str]:

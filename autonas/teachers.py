@@ -26,6 +26,7 @@ from autonas.errors import CorpusError, RecipeError, ResourceError
 from autonas.evaluation.detectors import is_collapsed
 from autonas.evaluation.latency import resolve_device
 from autonas.model.decode import Sampling, StopRule, generate
+from autonas.run_data import other_tokens
 from autonas.training.checkpoint import load_model
 from autonas.training.distillation import Teaching
 
@@ -160,7 +161,7 @@ def _own(folder: Path, tokenizer: Tokenizer, device: torch.device) -> Callable[[
     if not weights.exists():
         raise RecipeError(f"teacher.model: the run in {folder} has not ended; end it with --resume, or name another")
     if Tokenizer.load(folder / "tokenizer.json").fingerprint != tokenizer.fingerprint:
-        raise _other_tokens(str(folder))
+        raise other_tokens(str(folder))
     model, _ = load_model(weights, device)
     model.eval()
     return model
@@ -171,7 +172,7 @@ def _hugging_face(name: str, tokenizer: Tokenizer, device: torch.device) -> Call
     ids = theirs(_PROBE, add_special_tokens=False)["input_ids"]
     rows = model.get_output_embeddings().weight.shape[0]
     if ids != tokenizer.encode(_PROBE) or not _same_vocabulary(theirs, tokenizer) or rows < tokenizer.vocab_size:
-        raise _other_tokens(name)
+        raise other_tokens(name)
     return lambda tokens: model(tokens).logits[..., : tokenizer.vocab_size]
 
 
@@ -201,10 +202,3 @@ def _same_vocabulary(theirs: Any, tokenizer: Tokenizer) -> bool:
     special = set(theirs.all_special_tokens)  # a token for padding, say, that no text is made of
     known = {token: number for token, number in theirs.get_vocab().items() if token in ours or token not in special}
     return bool(known == ours)
-
-
-def _other_tokens(name: str) -> RecipeError:
-    return RecipeError(
-        f"teacher.model: {name} has another tokenizer than the student, so its predictions cannot be compared token by token; "
-        "let it write texts instead (`autonas teach`), and name them in `curriculum.texts`"
-    )

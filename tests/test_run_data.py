@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autonas.curriculum import Curriculum, Judge, Stage
+from autonas.curriculum import Curriculum, Judge, Stage, Teacher
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.data.stages import StagedWindows
+from autonas.data.tokenizer import Tokenizer
 from autonas.difficulty import document_difficulty, rank_documents
 from autonas.errors import CorpusError, RecipeError, StudyError
-from autonas.run_data import curriculum_sources, plan_lines, run_windows
+from autonas.run_data import check_shown, curriculum_sources, plan_lines, run_windows
 from tests.studies import small_job
 
 
@@ -37,8 +38,24 @@ def test_sources_are_the_corpus_and_hold_each_training_token_once(dataset: Datas
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones(dataset: Dataset) -> None:
-    with pytest.raises(RecipeError, match=r"stages\[0\].sources: there is no source 'stdlib'; the corpus has .*pairs"):
-        curriculum_sources(dataset, of(("stdlib", 1.0)))
+    for look in (
+        lambda: curriculum_sources(dataset, of(("stdlib", 1.0))),
+        lambda: check_shown(dataset, of(("stdlib", 1.0)), None),
+    ):
+        with pytest.raises(RecipeError, match=r"stages\[0\].sources: there is no source 'stdlib'; the corpus has .*pairs"):
+            look()
+
+
+def test_a_teacher_whose_run_has_not_ended_is_told_before_a_search(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text("{}")
+    with pytest.raises(RecipeError, match="has not ended"):
+        check_shown(dataset, None, Teacher(model=str(tmp_path)))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    Tokenizer.train(["def f(): pass\n"] * 9, 257).save(tmp_path / "tokenizer.json")
+    with pytest.raises(RecipeError, match=r"another tokenizer .*autonas teach"):
+        check_shown(dataset, None, Teacher(model=str(tmp_path)))
+    dataset.tokenizer.save(tmp_path / "tokenizer.json")
+    check_shown(dataset, None, Teacher(model=str(tmp_path)))
 
 
 def test_functions_are_a_source_that_decodes_to_functions(dataset: Dataset) -> None:

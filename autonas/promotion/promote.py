@@ -32,6 +32,7 @@ from autonas.recipe import PromoteSettings, Recipe
 from autonas.recipe.search_sections import MOST_RETESTED, MOST_SEEDS
 from autonas.reporting.front import build_report
 from autonas.reporting.quantities import duration_text, tokens_text
+from autonas.run_data import check_shown
 from autonas.run_folder import next_attempt, read_job, run_budget, run_state, run_steps, run_tokens
 from autonas.trial import DataRef, Job, Score, StudyRecord, TrainingSettings
 
@@ -170,6 +171,7 @@ def plan_promotion(
         pick = picks[0]
         retest = plan_retest(report, picks, wanted, seeds=seeds, succession=succession and wanted.trial is None)
     dataset = _same_data(study, recipe, say)
+    check_shown(dataset, recipe.curriculum, recipe.teacher)
     number = steps or (recipe.promote or PromoteSettings()).steps
     seed = recipe.search.seed
     job = full_job(

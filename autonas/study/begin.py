@@ -16,6 +16,7 @@ from autonas.ledger import JOURNAL, Ledger, check_new, is_running, study_lease
 from autonas.plan import data_notes
 from autonas.policy.prior import Prior
 from autonas.recipe import Recipe, difference
+from autonas.run_data import check_shown
 from autonas.study import files
 from autonas.study.search import CANCELLED, WARM_START, Search, Watcher
 from autonas.trial import StudyRecord, to_json
@@ -68,6 +69,8 @@ def run_study(
             # The corpus comes before the study: a corpus that cannot be read must not leave an empty study behind.
             watcher.say("preparing the corpus")
             dataset = prepare(recipe.corpus, recipe.tokenizer, say=watcher.say)
+            if recipe.promote is not None:
+                check_shown(dataset, recipe.curriculum, recipe.teacher)  # and not when the search is over
             for text in data_notes(recipe, dataset):
                 watcher.say(f"note: {text}")
             if resume:
