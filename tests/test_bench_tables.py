@@ -453,10 +453,11 @@ def test_sentinels_are_of_our_own_table() -> None:
 
 
 def test_every_spec_that_ships_is_tested_here() -> None:
-    spaces = ("studies", "arms", "claims")  # for benches that train
+    spaces = ("studies", "arms", "claims", "optimizers")  # for benches that train
     assert {path.stem for path in (ROOT / "benchmarks").glob("*.yaml")} == {*SHARED, "decoders", *spaces}
-    studies, arms, claims = (load_recipe(str(ROOT / "benchmarks" / f"{name}.yaml")) for name in spaces)
+    studies, arms, claims, optimizers = (load_recipe(str(ROOT / "benchmarks" / f"{name}.yaml")) for name in spaces)
     assert studies.search.trials >= 32 and len(arms.space.horizon_bound) >= 3 and "width" in claims.space.searched
+    assert len(optimizers.space.searched) == 0
 
 
 def test_a_table_is_named_by_everything_that_a_replay_depends_on(table: Table) -> None:

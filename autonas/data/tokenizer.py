@@ -99,7 +99,8 @@ class Tokenizer:
             content = Path(path).expanduser().read_bytes()
         except (OSError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise TokenizerError(f"{path}: cannot be read ({reason}); name a tokenizer.json that exists") from error
+            place = str(path) if str(path).isprintable() else repr(str(path))
+            raise TokenizerError(f"{place}: cannot be read ({reason}); name a tokenizer.json that exists") from error
         tokenizer = cls._from_backend(_parse(content, str(path)), str(path))
         if check:
             tokenizer._check_round_trip(str(path))

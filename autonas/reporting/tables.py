@@ -217,18 +217,22 @@ def promotion_rows(study: StudyRecord) -> list[dict[str, str]]:
     return rows
 
 
+def _promotion_of(study: str, trial: TrialRecord) -> str:
+    """The command that trains it in full."""
+    return shlex.join(["autonas", "promote", printable(study), "--trial", str(trial.number)])
+
+
 def _details(trial: TrialRecord, standing: Standing | None, study: str) -> dict[str, Any]:
     assert trial.spec is not None
     scores = standing.trial.scores if standing else {**trial.scores, **(trial.rungs[-1].scores if trial.rungs else {})}
     kind = kind_of(standing) if standing else trial.state
-    can_be_promoted = standing is not None and standing.on_front
     return {
         "kind": kind,
         "spec": spec_text(trial.spec),
         "reached": f"{reached(trial)}, {tokens_text(trial.rungs[-1].tokens)} tokens" if trial.rungs else reached(trial),
         "reason": printable(trial.reason),
         "probability": probability_text(standing.probability) if standing else "",
-        "command": shlex.join(["autonas", "promote", study, "--trial", str(trial.number)]) if can_be_promoted else "",
+        "command": _promotion_of(study, trial) if standing is not None and standing.on_front else "",
         "dimensions": [[name.replace("_", " "), str(value)] for name, value in trial.spec.to_dict().items()],
         "scores": [
             [

@@ -34,20 +34,31 @@ class EventFile:
     """The event file in `run`/tensorboard: these points of metrics.jsonl to begin with, and those that are added."""
 
     def __init__(self, run: Path, points: Iterable[Mapping[str, Any]] = ()) -> None:
-        folder = run / FOLDER
+        """Nothing is written before there is a point to add: a run that cannot go on leaves what is there."""
+        self._run, self._points = run, list(points)
+        self.path: Path | None = None
+
+    def add(self, point: Mapping[str, Any]) -> None:
+        """One more point; it is in the file when this returns."""
+        if self.path is None:
+            self.path = self._begin([*self._points, point])
+            self._points = []
+            return
+        with self.path.open("ab") as file:
+            file.write(_record_of(point))
+
+    def _begin(self, points: Iterable[Mapping[str, Any]]) -> Path:
+        """A new file in the place of what there was."""
+        folder = self._run / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         before = sorted(folder.glob("events.out.tfevents.*"))
         # TensorBoard goes through a folder's files in the order of their names, and does not go back.
         number = 1 + max((int(path.name.split(".")[3]) for path in before if path.name.split(".")[3].isdecimal()), default=0)
-        self.path = folder / f"events.out.tfevents.{max(number, int(time.time())):010d}.autonas"
-        write_file(self.path, b"".join(itertools.chain(_beginning(), map(_record_of, points))))
-        for path in before:
-            path.unlink(missing_ok=True)
-
-    def add(self, point: Mapping[str, Any]) -> None:
-        """One more point; it is in the file when this returns."""
-        with self.path.open("ab") as file:
-            file.write(_record_of(point))
+        path = folder / f"events.out.tfevents.{max(number, int(time.time())):010d}.autonas"
+        write_file(path, b"".join(itertools.chain(_beginning(), map(_record_of, points))))
+        for earlier in before:
+            earlier.unlink(missing_ok=True)
+        return path
 
 
 def values_of(point: Mapping[str, Any]) -> dict[str, float]:

@@ -128,7 +128,7 @@ def test_a_replayed_job_has_the_same_outcome(base: Path, data: Path, tmp_path: P
 
 def test_the_weights_with_the_lowest_validation_loss_are_kept(base: Path, data: Path, tmp_path: Path) -> None:
     """At a rate that soon does harm: the best look lies before the last one."""
-    job = begin(base, data, tmp_path / "run", method="sft", steps=60, rate=0.05, patience=3)
+    job = begin(base, data, tmp_path / "run", method="sft", steps=150, rate=0.01, patience=3)
     outcome = run_job(job)
     assert outcome.ok, outcome.failure
     looks = [line for line in lines(tmp_path / "run") if "solution_loss" in line]
