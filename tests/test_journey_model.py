@@ -139,4 +139,6 @@ def test_a_study_becomes_a_model_that_other_tools_load(folder: Path) -> None:
     for name in ("safetensors", "hf", "onnx", "gguf"):
         parity = json.loads((folder / "exported" / name / "parity.json").read_text(encoding="utf-8"))
         assert parity["tokens"]["compared"] > 0 if isinstance(parity.get("tokens"), dict) else parity
+    card = (folder / "exported" / "hf" / "README.md").read_text(encoding="utf-8")
+    assert "adapters of rank 8 beside qkv, out, merged" in card and "tuned on prompts and their solutions" in card
     assert greedy_in_llama_cpp(folder / "exported" / "gguf", prompts, end) == expected

@@ -17,7 +17,7 @@ from autonas.arch import ArchSpec, spec_text
 from autonas.cost import count_params
 from autonas.exporting.parity import Parity
 from autonas.run_folder import step_tokens
-from autonas.trial import Job, Score, from_json
+from autonas.trial import Job, Score, TuningSettings, from_json
 
 FILE: Final = "README.md"
 _PROMPT: Final = "def add(a, b):"
@@ -64,11 +64,17 @@ def card_text(facts: Facts) -> str:
 def _about(facts: Facts) -> Iterator[str]:
     spec = facts.spec
     yield f"A language model of {count_params(spec):,} parameters for code, trained by autonas {autonas.__version__}."
-    yield "It continues text; it was not trained to follow instructions or to be safe." if facts.job else ""
+    tuned = facts.job is not None and facts.job.tuning is not None
+    if tuned:
+        yield "It was tuned on prompts and their solutions, and not to be safe. It is asked as they were: end-of-text, then the"
+        yield "prompt without white space at its end; what follows begins with the line break behind it."
+    elif facts.job is not None:
+        yield "It continues text; it was not trained to follow instructions or to be safe."
     yield ""
     yield "| | |"
     yield "|---|---|"
-    yield f"| architecture | {spec_text(spec)}; {spec.layers} layers of width {spec.width}, inner width {spec.ffn_width} |"
+    layers = "1 layer" if spec.layers == 1 else f"{spec.layers} layers"
+    yield f"| architecture | {spec_text(spec)}; {layers} of width {spec.width}, inner width {spec.ffn_width} |"
     yield f"| context | {spec.context_length:,} tokens |"
     yield f"| vocabulary | {spec.vocab_size:,} entries |"
     if "class" in facts.told:
@@ -169,12 +175,27 @@ def _training(facts: Facts) -> Iterator[str]:
     steps = tokens // max(step_tokens(job.spec, job.training), 1)
     epochs = f", {evaluation['epochs']:.2f} epochs" if "epochs" in evaluation else ""
     yield f"{steps:,} steps, {tokens:,} tokens{epochs}; seed {job.seed}, order of data {job.data_seed}."
+    if job.tuning is not None:
+        yield from _tuning(job.tuning, evaluation.get("tuning", {}))
     environment = evaluation.get("environment")
     if environment:
         packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
         commit = f", commit {environment['commit']}" if environment.get("commit") else ""
         yield f"autonas {environment['autonas']}{commit}, Python {environment['python']}, {packages};"
         yield f"{environment['processor']}, device {environment.get('device', 'cpu')}."
+
+
+def _tuning(settings: TuningSettings, told: Mapping[str, Any]) -> Iterator[str]:
+    """What came behind the training of its base."""
+    adapters = f"adapters of rank {settings.rank} beside {', '.join(settings.targets)}, merged"
+    yield f"Its base had weights {settings.base_weights}. Then tuned: {'all weights' if settings.method == 'sft' else adapters},"
+    yield f"{told.get('steps', settings.steps):,} steps of {settings.batch_examples} examples, rate {settings.learning_rate:g}"
+    if "best_step" in told:
+        yield f"(kept: the weights of step {told['best_step']:,}, lowest in validation)"
+    examples = told.get("examples")
+    if examples:
+        yield f"on {examples['training']:,} examples of the file {settings.data_digest}; {examples['validation']:,} set aside."
+    yield ""
 
 
 def _scores(facts: Facts) -> Iterator[str]:
