@@ -188,7 +188,8 @@ def _training(facts: Facts) -> Iterator[str]:
 def _tuning(settings: TuningSettings, told: Mapping[str, Any]) -> Iterator[str]:
     """What came behind the training of its base."""
     adapters = f"adapters of rank {settings.rank} beside {', '.join(settings.targets)}, merged"
-    yield f"Its base had weights {settings.base_weights}. Then tuned: {'all weights' if settings.method == 'sft' else adapters},"
+    how = "all weights" if settings.method == "sft" else adapters
+    yield f"Its base had weights {settings.base_weights}. Then tuned: {how},"
     yield f"{told.get('steps', settings.steps):,} steps of {settings.batch_examples} examples, rate {settings.learning_rate:g}"
     if "best_step" in told:
         yield f"(kept: the weights of step {told['best_step']:,}, lowest in validation)"
