@@ -131,7 +131,9 @@ def test_a_study_becomes_a_model_that_other_tools_load(folder: Path) -> None:
     logits = [run.model.eval()(torch.tensor([prompts[0]])) for run in (tuned, plain)]
     assert not torch.equal(*logits), "the merged adapters say something else than their base"
 
-    again = autonas.load(folder / "exported" / "safetensors", device="cpu")
+    for name in ("safetensors", "hf"):
+        again = autonas.load(folder / "exported" / name, device="cpu")
+        assert [again.encode(prompt) for prompt in PROMPTS] == prompts, "it is asked as it was tuned"
     with torch.no_grad():
         assert torch.equal(again.model.eval()(torch.tensor([prompts[0]])), logits[0])
     assert greedy_in_transformers(folder / "exported" / "hf", prompts) == expected
@@ -139,6 +141,11 @@ def test_a_study_becomes_a_model_that_other_tools_load(folder: Path) -> None:
     for name in ("safetensors", "hf", "onnx", "gguf"):
         parity = json.loads((folder / "exported" / name / "parity.json").read_text(encoding="utf-8"))
         assert parity["tokens"]["compared"] > 0 if isinstance(parity.get("tokens"), dict) else parity
+    from transformers import AutoTokenizer
+
+    theirs = AutoTokenizer.from_pretrained(folder / "exported" / "hf")
+    assert [[theirs.eos_token_id, *theirs(prompt)["input_ids"]] for prompt in PROMPTS] == prompts, "as the card says"
     card = (folder / "exported" / "hf" / "README.md").read_text(encoding="utf-8")
+    assert "[[tokenizer.eos_token_id, *tokenizer(" in card
     assert "adapters of rank 8 beside qkv, out, merged" in card and "tuned on prompts and their solutions" in card
     assert greedy_in_llama_cpp(folder / "exported" / "gguf", prompts, end) == expected

@@ -96,15 +96,24 @@ def _use(facts: Facts) -> Iterator[str]:
         yield "Run in this folder:"
     yield ""
     yield "```python"
-    yield usage(facts.format, facts.told, facts.spec)
+    yield usage(facts.format, facts.told, facts.spec, tuned=facts.job is not None and facts.job.tuning is not None)
     yield "```"
 
 
-def usage(name: str, told: Mapping[str, Any], spec: ArchSpec) -> str:
+def usage(name: str, told: Mapping[str, Any], spec: ArchSpec, *, tuned: bool = False) -> str:
     """Python that completes a prompt greedily, with the export's folder as the working directory."""
     new_tokens = min(32, spec.context_length // 2)
     if name == "hf":
         trust = ", trust_remote_code=True" if not told["native"] else ""
+        if tuned:
+            return f"""import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("."{trust})
+model = AutoModelForCausalLM.from_pretrained("."{trust})
+tokens = torch.tensor([[tokenizer.eos_token_id, *tokenizer("{_PROMPT}")["input_ids"]]])
+mask = torch.ones_like(tokens)
+print(tokenizer.decode(model.generate(tokens, attention_mask=mask, max_new_tokens={new_tokens})[0]))"""
         return f"""from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("."{trust})
@@ -139,7 +148,7 @@ model.close()"""
 from autonas.model.decode import generate
 
 loaded = autonas.load(".")
-tokens = loaded.tokenizer.encode("{_PROMPT}")
+tokens = loaded.encode("{_PROMPT}")
 print(loaded.tokenizer.decode(tokens + generate(loaded.model, [tokens], max_new_tokens={new_tokens})[0]))"""
 
 

@@ -35,7 +35,7 @@ def write(loaded: LoadedRun, folder: Path) -> dict[str, Any]:
         "pad_token_id": None,
         "dtype": "float32",
         "use_cache": True,
-        "autonas": {"spec": spec.to_dict()},
+        "autonas": {"spec": spec.to_dict(), "tuned": loaded.tuned},
     }
     state = loaded.model.state_dict()
     if native is None:

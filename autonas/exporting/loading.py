@@ -1,7 +1,8 @@
 """An exported folder read back: what `autonas.load` does with one. Of the formats with weights by name, safetensors and hf.
 
-The folder holds `config.json`, in which `autonas.spec` is the architecture with the space file's names, `model.safetensors` and
-`tokenizer.json`. In a safetensors export the weights have the names of `autonas.model.transformer.Transformer`.
+The folder holds `config.json`, `model.safetensors` and `tokenizer.json`. In `config.json`, `autonas.spec` is the architecture
+with the space file's names, and `autonas.tuned` says whether the model is asked as a tuned one. In a safetensors export the
+weights have the names of `autonas.model.transformer.Transformer`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def load_export(folder: Path, device: str = "cpu") -> LoadedRun:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         spec = ArchSpec.from_dict(config["autonas"]["spec"])
         tensors = load_file(folder / WEIGHTS)
+        tuned = bool(config["autonas"].get("tuned", False))
         native = NATIVE_CLASSES.get(config.get("model_type"))
         weights = tensors if native is None else join_parts(spec, native.parts(spec, tensors))
         model = Transformer(spec)
@@ -51,7 +53,8 @@ def load_export(folder: Path, device: str = "cpu") -> LoadedRun:
         raise CheckpointError(f"{folder}: lacks {error}: autonas did not write it; give one that it exported") from error
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError, InfeasibleArch) as error:
         raise CheckpointError(f"{folder}: is damaged ({error}); export the run again") from error
-    return LoadedRun(model=model.to(resolve_device(device)), tokenizer=Tokenizer.load(folder / TOKENIZER), spec=spec)
+    tokenizer = Tokenizer.load(folder / TOKENIZER)
+    return LoadedRun(model=model.to(resolve_device(device)), tokenizer=tokenizer, spec=spec, tuned=tuned)
 
 
 def write_json(path: Path, value: Any) -> None:

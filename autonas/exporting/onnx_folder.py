@@ -27,7 +27,7 @@ def write(loaded: LoadedRun, folder: Path) -> dict[str, Any]:
     """Write the graph, its tokenizer and its spec into an existing folder; returns what is to be told of it."""
     _save(build_graph(loaded.spec, loaded.model.state_dict()), folder / FLOAT)
     end = loaded.tokenizer.end_of_text
-    write_json(folder / CONFIG, {"autonas": {"spec": loaded.spec.to_dict(), "end_of_text": end}})
+    write_json(folder / CONFIG, {"autonas": {"spec": loaded.spec.to_dict(), "tuned": loaded.tuned, "end_of_text": end}})
     (folder / TOKENIZER).write_bytes(loaded.tokenizer.to_bytes())
     return {"file": FLOAT}
 

@@ -27,7 +27,7 @@ def write(loaded: LoadedRun, folder: Path) -> dict[str, Any]:
     spec = loaded.spec
     derived = {"head_width": spec.head_width, "ffn_width": spec.ffn_width}
     constants = {"norm_epsilon": NORM_EPSILON, "rope_base": ROPE_BASE, "end_of_text": loaded.tokenizer.end_of_text}
-    write_json(folder / CONFIG, {"autonas": {"spec": spec.to_dict(), **derived, **constants}})
+    write_json(folder / CONFIG, {"autonas": {"spec": spec.to_dict(), "tuned": loaded.tuned, **derived, **constants}})
     (folder / TOKENIZER).write_bytes(loaded.tokenizer.to_bytes())
     return {}
 
