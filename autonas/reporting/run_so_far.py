@@ -18,6 +18,7 @@ from autonas.run_folder import read_curve, read_job, run_state, run_tokens, step
 _WIDTH, _HEIGHT, _POINTS = 560, 270, 250
 # Losses at the beginning would press the rest of the curve into a corner: it enters at the top.
 _SHOWN_FROM = 0.02
+_SOLUTIONS = ("solution_loss", "solution_low", "solution_high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,9 @@ class RunSoFar:
     spec: ArchSpec
     ended: bool
     tokens: int
-    total_tokens: int
-    step_tokens: int
+    total_tokens: int  # of a tuning, whose examples differ in length, as its steps so far tell
+    steps: int
+    total_steps: int
     losses: tuple[tuple[int, float], ...]
     probes: tuple[Probe, ...]
     looks: tuple[Look, ...]
@@ -62,7 +64,7 @@ class RunSoFar:
 
     @property
     def share(self) -> float:
-        return min(self.tokens / self.total_tokens, 1.0) if self.total_tokens else 1.0
+        return min(self.steps / self.total_steps, 1.0) if self.total_steps else 1.0
 
     @property
     def left_s(self) -> float | None:
@@ -83,18 +85,24 @@ def run_so_far(run: Path) -> RunSoFar:
     points = [point for point in read_curve(run) if isinstance(point.get("tokens"), int)]
     trained = [point for point in points if "loss" in point]
     latest = {name: float(value) for name, value in trained[-1].items() if value is not None} if trained else {}
+    ended, tokens = run_state(run) == "ended", max((point["tokens"] for point in points), default=0)
+    if job.tuning is None:
+        total, each = run_tokens(job), max(step_tokens(job.spec, job.training), 1)
+        steps, total_steps = tokens // each, total // each
+    else:
+        steps, total_steps = max((int(point.get("step", 0)) for point in points), default=0), job.tuning.steps
+        total = tokens if ended or not steps else round(tokens * total_steps / steps)
+    # A tuning is judged by the solutions that were set aside.
+    loss, low, high = ("val_loss", "val_low", "val_high") if job.tuning is None else _SOLUTIONS
     return RunSoFar(
         spec=job.spec,
-        ended=run_state(run) == "ended",
-        tokens=max((point["tokens"] for point in points), default=0),
-        total_tokens=run_tokens(job),
-        step_tokens=max(step_tokens(job.spec, job.training), 1),
+        ended=ended,
+        tokens=tokens,
+        total_tokens=total,
+        steps=steps,
+        total_steps=total_steps,
         losses=tuple((point["tokens"], float(point["loss"])) for point in trained),
-        probes=tuple(
-            Probe(tokens=p["tokens"], value=p["val_loss"], low=p["val_low"], high=p["val_high"])
-            for p in points
-            if "val_loss" in p
-        ),
+        probes=tuple(Probe(tokens=p["tokens"], value=p[loss], low=p[low], high=p[high]) for p in points if loss in p),
         looks=tuple(_look(point["tokens"], point["generation"]) for point in points if "generation" in point),
         rollbacks=tuple((point["tokens"], str(point["rollback"])) for point in points if "rollback" in point),
         latest=latest,
@@ -115,7 +123,7 @@ def _look(tokens: int, look: Mapping[str, Any]) -> Look:
 
 def facts_of(so_far: RunSoFar) -> list[tuple[str, str]]:
     """Where it stands, in words."""
-    steps = f"step {so_far.tokens // so_far.step_tokens:,} of {so_far.total_tokens // so_far.step_tokens:,}"
+    steps = f"step {so_far.steps:,} of {so_far.total_steps:,}"
     facts = [("trained", f"{so_far.share:.0%}: {tokens_text(so_far.tokens)} tokens, {steps}")]
     if so_far.left_s is not None:
         facts.append(("left", f"about {duration_text(so_far.left_s)}, if it goes on"))

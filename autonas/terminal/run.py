@@ -126,8 +126,8 @@ class RunDisplay:
     def _place(self, step: JobProgress) -> str:
         text = f"{tokens_text(step.tokens)} of {tokens_text(self._total_tokens)} tokens"
         if self._so_far is not None:
-            each = self._so_far.step_tokens
-            text += f", step {step.tokens // each:,} of {self._total_tokens // each:,}"
+            steps = self._so_far.total_steps
+            text += f", step {step.tokens * steps // max(self._total_tokens, 1):,} of {steps:,}"
         return text
 
     def _rows(self, step: JobProgress | None, so_far: RunSoFar | None, room: int) -> list[tuple[str, Text]]:

@@ -25,7 +25,7 @@ from tests.reporting.runs import CURVE, STEP, TOTAL, trained, write_run
 
 def test_figures_are_those_of_the_curve(tmp_path: Path) -> None:
     so_far = run_so_far(write_run(tmp_path / "run", CURVE))
-    assert (so_far.tokens, so_far.total_tokens, so_far.step_tokens) == (40 * STEP, TOTAL, STEP)
+    assert (so_far.tokens, so_far.total_tokens, so_far.steps, so_far.total_steps) == (40 * STEP, TOTAL, 40, TOTAL // STEP)
     assert so_far.share == 0.4
     assert so_far.left_s == 60 * STEP / 1000.0
     assert so_far.losses[-1][0] == 40 * STEP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from autonas.loaded_run import load_run
 from autonas.tuning.converters import examples_of_tasks
 from autonas.tuning.examples import Example, read_examples
 
-SHARED = Path("/work/shared/data")
+SHARED = Path(os.environ.get("AUTONAS_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILES = ("HumanEval.jsonl.gz", "mbpp.jsonl", "sanitized-mbpp.json")
 
 
@@ -32,6 +33,11 @@ def test_a_run_is_tuned_asked_and_gone_on_with(
     assert main([*command, "--resume", "--device", "cpu", "--threads", "1"]) == 0
     told = capsys.readouterr().out
     assert "loss of solutions" in told and f"run: {out}" in told
+    assert main(["status", str(out), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["state"] == "ended" and status["tokens"] == status["total_tokens"], "of the tuning, and not of its base"
+    assert main(["status", str(out)]) == 0
+    assert "step 3 of 3" in capsys.readouterr().out
     assert load_run(out).tuned and not load_run(base).tuned
     asked = ["generate", str(out), "--prompt", "def add_7(x):\n", "--temperature", "0", "--max-tokens", "5", "--json"]
     assert main([*asked, "--device", "cpu"]) == 0
