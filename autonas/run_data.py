@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from autonas.curriculum import PAIRS, Curriculum, Teacher
 from autonas.data.batches import Windows, training_windows
+from autonas.data.cache import write_file
 from autonas.data.dataset import Dataset
 from autonas.data.files import found_file
 from autonas.data.grams import distinct, token_grams, token_hashes
@@ -140,6 +141,17 @@ def read_difficulty(folder: Path) -> dict[str, NDArray[np.float64]]:
         return {name: np.array(found, dtype=np.float64) for name, found in values.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{path}: cannot be read ({error}). Restore it, or train the run anew.") from error
+
+
+def keep_difficulty(base: Path, folder: Path) -> None:
+    """Let the run in `folder` know what the run in `base`, which it goes out from, was shown.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
+    path = base / DIFFICULTY_FILE
+    if path.exists():
+        write_file(folder / DIFFICULTY_FILE, path.read_bytes())
 
 
 def _ranked(sources: Mapping[str, Source], difficulty: Mapping[str, NDArray[np.float64]]) -> dict[str, Source]:

@@ -17,14 +17,20 @@ from autonas import full_run
 from autonas.curriculum import Curriculum, Judge, Stage, Teacher
 from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, prepare
 from autonas.data.pairs import training_pairs
+from autonas.data.stages import StagedWindows
 from autonas.errors import RecipeError, StudyError, TrialFailure
 from autonas.evaluation.detectors import is_collapsed
-from autonas.run_folder import run_budget
+from autonas.model.transformer import build_model
+from autonas.run_data import curriculum_sources, run_windows
+from autonas.run_folder import read_job, run_budget
 from autonas.teachers import load_teaching, write_texts
 from autonas.training.guards import LossGuard
-from autonas.training.loop import Progress
+from autonas.training.loop import Progress, train
+from autonas.training.optimizers import moments
+from autonas.training.state import new_state
 from autonas.training.watch import Watch
-from autonas.trial import Finding, Job
+from autonas.trial import Finding, Job, TrainingSettings
+from autonas.tuning.planning import plan_tuning
 from autonas.worker import run_job
 from tests.studies import SMALL_SPEC, small_job
 
@@ -73,7 +79,28 @@ def test_a_run_over_stages_that_is_killed_ends_as_the_whole_one(dataset: Dataset
     assert "stage 3: tokens 9,216 to 12,288: pairs 100%" in whole.checks["curriculum"]
 
 
-def test_the_schedule_and_the_moments_cross_a_boundary_without_a_jump(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_moments_cross_a_boundary_without_a_jump(dataset: Dataset) -> None:
+    """The first step of a stage is one more step of the same optimizer: m' = b1 m + (1 - b1) g, counted on."""
+    curriculum = Curriculum(stages=(Stage(share=0.5), Stage(share=0.5, sources=(("pairs", 1.0),))))
+    sources = curriculum_sources(dataset, curriculum)
+    windows = StagedWindows(sources, curriculum, SMALL_SPEC.context_length, 0, 8 * STEP)
+    assert windows.boundaries == (4 * STEP,)
+    settings = TrainingSettings(batch_tokens=STEP, warmup_tokens=STEP)
+    state = new_state(build_model(SMALL_SPEC, 0), windows, settings, seed=0)
+    before: dict[str, torch.Tensor] = {}
+    for progress in train(state, until_tokens=8 * STEP):
+        after = {name: value.clone() for name, value in moments(state.optimizer)}
+        if progress.tokens == 5 * STEP:
+            gradients = {name: place.of(state.optimizer.flat.gradients) for name, place in state.optimizer.flat.places.items()}
+            for name, gradient in gradients.items():
+                expected = settings.beta1 * before[f"{name}.exp_avg"] + (1 - settings.beta1) * gradient
+                torch.testing.assert_close(after[f"{name}.exp_avg"], expected, rtol=1e-4, atol=1e-8)
+                assert after[f"{name}.step"] == 5.0
+        before = after
+    assert before["embedding.weight.step"] == 8.0
+
+
+def test_the_schedule_crosses_a_boundary_without_a_jump(dataset: Dataset, tmp_path: Path) -> None:
     seen: dict[str, list[Progress]] = {"plain": [], "staged": []}
     for name, curriculum in (("plain", None), ("staged", STAGES)):
         run_job(
@@ -90,6 +117,17 @@ def test_a_run_is_not_gone_on_with_under_another_curriculum(dataset: Dataset, tm
     other = dataclasses.replace(STAGES, stages=(Stage(share=0.5), Stage(share=0.5, max_epochs=3.0)))
     with pytest.raises(StudyError, match="curriculum"):
         run_job(dataclasses.replace(job, curriculum=other))
+
+
+def test_a_tuned_run_knows_what_its_base_was_shown(dataset: Dataset, tmp_path: Path) -> None:
+    base = make_job(dataset, tmp_path / "base", steps=6, curriculum=STAGES)
+    assert run_job(base).ok
+    lines = ({"id": str(n), "prompt": f"def f{n}(x):", "solution": f"\n    return x + {n * n}\n"} for n in range(20))
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    job, _ = plan_tuning(tmp_path / "base", tmp_path / "data.jsonl", method="sft", folder=tmp_path / "tuned", steps=2)
+    assert run_job(job).ok
+    shown, again = run_windows(dataset, base), run_windows(dataset, read_job(tmp_path / "tuned"))
+    assert again.name == shown.name
 
 
 def test_a_stage_that_is_harder_is_no_divergence_and_one_that_diverges_is() -> None:

@@ -29,6 +29,7 @@ from autonas.evaluation.plausibility.findings import run_findings
 from autonas.full_run import deadline_of
 from autonas.loaded_run import LoadedRun, load_run
 from autonas.model.transformer import Transformer
+from autonas.run_data import keep_difficulty
 from autonas.run_folder import CURVE_LINES, RunLog, claim, read_evaluation, write_json
 from autonas.training.allocator import keep_freed_memory
 from autonas.training.attempts import check_attempt, claim_attempt
@@ -83,11 +84,13 @@ def run_tuning(
         TrialFailure: as `training.loop.train`. After "preempted" and "timeout", and after an interruption by the user, the
             checkpoint holds the very last step.
     """
+    assert job.tuning is not None
     given = _open(job)
     claim(job)
     folder = Path(job.folder)
     try:
         given.loaded.tokenizer.save(folder / "tokenizer.json")
+        keep_difficulty(Path(job.tuning.base), folder)
     except OSError as error:
         raise resource_error(error, error.filename or folder) from error
     device = resolve_device(job.device)
