@@ -85,10 +85,11 @@ def _pair(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str], docume
 
 
 def _is_empty(statement: ast.stmt) -> bool:
-    """Whether it says nothing: `pass`, `...`, a text, or `raise NotImplementedError`."""
-    return isinstance(statement, ast.Pass | ast.Raise) or (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    )
+    """Whether it leaves the work to others: `pass`, `...`, a text, or `raise NotImplementedError`."""
+    if isinstance(statement, ast.Raise):
+        raised = statement.exc.func if isinstance(statement.exc, ast.Call) else statement.exc
+        return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
+    return isinstance(statement, ast.Pass) or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
 
 
 def _signature_end(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> int | None:

@@ -53,6 +53,7 @@ def test_a_function_without_docstring_is_cut_behind_its_signature() -> None:
         'def f():\n    """Only said."""\n',
         'def f():\n    """Only said."""\n    ...\n',
         "def f():\n    raise NotImplementedError\n",
+        "def f():\n    raise NotImplementedError('later')\n",
         "def f(:\n    x = 1\n    return x\n",
         "lambda: 0\n",
         "\0",
@@ -92,6 +93,11 @@ class Stack:
         (3, "The last item that was pushed."),
         (9, "Wait for so many seconds."),
     ]
+
+
+def test_an_error_that_a_function_raises_is_what_it_does() -> None:
+    text = "def refuse(value):\n    raise TypeError(f'{value} cannot be had')\n"
+    assert [body for _, body in pairs(text)] == ["    raise TypeError(f'{value} cannot be had')\n"]
 
 
 def test_functions_within_functions_stay_there() -> None:
