@@ -81,7 +81,7 @@ class StagedWindows(Windows):
         self, sources: Mapping[str, Source], curriculum: Curriculum, context: int, seed: int, total_tokens: int
     ) -> None:
         total = max(-(-total_tokens // context), len(curriculum.stages))
-        edges = [round(total * share) for share in np.cumsum([0.0, *(stage.share for stage in curriculum.stages)])]
+        edges = stage_edges([stage.share for stage in curriculum.stages], total)
         arrays: list[Tokens] = []
         starts: list[NDArray[np.int64]] = []
         plans: list[StagePlan] = []
@@ -135,6 +135,15 @@ class StagedWindows(Windows):
         wrapped = np.where(behind >= 0, len(self._starts) - self._last + behind % self._last, numbers)
         found: NDArray[np.int64] = self._starts[wrapped]
         return found
+
+
+def stage_edges(shares: Sequence[float], windows: int) -> list[int]:
+    """Where each stage of a run begins, and where the last ends, in windows: by its share, and each has one at least."""
+    count = len(shares)
+    edges = [round(windows * float(share)) for share in np.cumsum([0.0, *shares])]
+    for number in range(1, count + 1):
+        edges[number] = min(max(edges[number], edges[number - 1] + 1), windows - (count - number))
+    return edges
 
 
 def choose(sources: Mapping[str, Source], stage: Stage, number: int, context: int) -> dict[str, Source]:

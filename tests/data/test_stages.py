@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from autonas.curriculum import Curriculum, Stage
 from autonas.data.batches import Windows
-from autonas.data.stages import Source, StagedWindows, interleaved, quotas
+from autonas.data.stages import Source, StagedWindows, interleaved, quotas, stage_edges
 from autonas.errors import RecipeError
 
 CONTEXT = 8
@@ -66,6 +68,16 @@ def test_windows_do_not_depend_on_how_they_are_taken(
     np.testing.assert_array_equal(again.take(0, total), whole[:total])
     assert again.name == windows.name and again.content == windows.content
     assert windows.num_windows == total and windows.plans[-1].ends == total * CONTEXT
+
+
+@given(shares=st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=6), more=st.integers(0, 90))
+def test_every_stage_has_a_window_and_as_near_as_may_be_its_share(shares: list[float], more: int) -> None:
+    shares, total = [share / sum(shares) for share in shares], len(shares) + more
+    edges = stage_edges(shares, total)
+    assert edges[0] == 0 and edges[-1] == total
+    assert all(last > first for first, last in itertools.pairwise(edges))
+    if all(share * total >= 2 for share in shares):
+        assert all(abs(edge - total * share) <= 0.51 for edge, share in zip(edges[1:], np.cumsum(shares), strict=True))
 
 
 def test_every_prefix_of_a_stage_has_its_mix() -> None:
@@ -159,5 +171,5 @@ def test_the_first_pass_ends_where_something_comes_again(share: float, expected:
 
 
 def test_interleaving_is_fair_to_unequal_counts() -> None:
-    order = interleaved([3, 9, 0])
-    assert order.tolist().count(0) == 3 and order.tolist().count(1) == 9 and len(order) == 12
+    order = interleaved([3, 9, 0]).tolist()
+    assert order == [1, 0, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1]
