@@ -1,8 +1,9 @@
 """Tuning with adapters side by side (P11): ours and PEFT take the same steps on the same examples in turn, a few each.
 
-The examples are functions of the standard library with docstrings, padded by the peers to the longest of their batch, as their
-collators do. All begin with the same weights and adapters, and see the same batches in the same order; only dropout draws
-differently. Losses that differ are said and are no result. Who tunes how is in trainers/adapters.py.
+The examples are functions of the standard library with docstrings. Peers pad them to the longest of their batch, rounded up to
+a multiple of 8, as their collators do when they are told to. All begin with the same weights and adapters, and see the same
+batches in the same order; only dropout draws differently. Losses that differ are said and are no result. Who tunes how is in
+trainers/adapters.py.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from autonas.tuning.encoding import encode_examples
 
 TOLERANCE = 0.05  # between mean losses of the last quarter of the steps, which have other masks of dropout
 _EXAMPLES = 1000
-_WARM_STEPS = 2
+_WARM_STEPS = 10  # compilers of new shapes take longer than steps
 _ROUNDS = 12
 _GOAL = 1.5
 _STEPS_GOAL = 500.0  # a second, on an H200

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,15 +127,22 @@ def test_a_replayed_job_has_the_same_outcome(base: Path, data: Path, tmp_path: P
     assert essence(again) == essence(first)
 
 
-def test_the_weights_with_the_lowest_validation_loss_are_kept(base: Path, data: Path, tmp_path: Path) -> None:
-    """At a rate that soon does harm: the best look lies before the last one."""
-    job = begin(base, data, tmp_path / "run", method="sft", steps=150, rate=0.01, patience=3)
+def test_the_weights_with_the_lowest_validation_loss_are_kept(base: Path, tmp_path: Path) -> None:
+    """Solutions that follow from nothing can be learnt by heart only: soon the loss of others rises."""
+    random = np.random.default_rng(0)
+    values = [random.integers(0, 10**6, size=3).tolist() for _ in range(20)]
+    write_examples(
+        tmp_path / "data.jsonl",
+        [Example(id=str(n), prompt=f"x{n} =", solution=f" {each}\n") for n, each in enumerate(values)],
+    )
+    job = begin(base, tmp_path / "data.jsonl", tmp_path / "run", method="sft", steps=300, rate=0.003, patience=None)
     outcome = run_job(job)
     assert outcome.ok, outcome.failure
     looks = [line for line in lines(tmp_path / "run") if "solution_loss" in line]
     best = min(looks, key=lambda line: line["solution_loss"])
+    assert looks[-1]["solution_loss"] > best["solution_loss"] + 0.5
     about = read_evaluation(tmp_path / "run")["tuning"]
-    assert about["best_step"] == best["step"] < looks[-1]["step"]
+    assert about["best_step"] == best["step"]
     assert outcome.scores["solution_loss"].value == pytest.approx(best["solution_loss"], rel=1e-5)
 
 

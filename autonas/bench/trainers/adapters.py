@@ -29,6 +29,7 @@ from autonas.tuning.state import Tuning
 TITLES: Final = {"loop": "PEFT, plain PyTorch loop", "trainer": "PEFT, Hugging Face Trainer"}
 _RANK, _ALPHA, _TARGETS = 8, 16, ("qkv", "out")
 _IGNORED = -100
+_MULTIPLE = 8  # of tokens that peers pad to: oneDNN compiles for each new shape, so that they take less time than without it
 _STEPS = 1 << 16  # of the Trainer: more than a bench ever takes
 
 
@@ -42,7 +43,7 @@ def serve(turns: Turns, task: Task, who: str, dropout: float) -> None:
             keep_freed_memory()
         serve_steps(turns, task, _ours(task, device, examples, dropout), f"tuning.state.Tuning, {precision_words(device)}")
     elif who == "loop":
-        words = f"get_peft_model, eager, {precision_words(device)}, fused AdamW, padded to the longest of a batch"
+        words = f"get_peft_model, eager, {precision_words(device)}, fused AdamW, padded to a multiple of {_MULTIPLE}"
         serve_steps(turns, task, _loop(task, device, examples, dropout), words)
     else:
         _serve_trainer(turns, task, device, examples, dropout)
@@ -79,8 +80,8 @@ def _peft_model(task: Task, device: torch.device, dropout: float) -> Any:
 
 
 def _padded(examples: list[Encoded]) -> dict[str, Tensor]:
-    """A batch as collators make it: filled up at the right, what is no target marked."""
-    length = max(each.read for each in examples)
+    """A batch as collators make it with `pad_to_multiple_of=8`: filled up at the right, what is no target marked."""
+    length = -(-max(each.read for each in examples) // _MULTIPLE) * _MULTIPLE
     tokens = torch.zeros(len(examples), length, dtype=torch.int64)
     labels = torch.full((len(examples), length), _IGNORED)
     for row, each in enumerate(examples):
