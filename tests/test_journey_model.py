@@ -15,6 +15,7 @@ import torch
 import yaml
 
 import autonas
+from tests.exporting.conftest import said_by_card
 
 NEW = 32
 PROMPTS = ("def add(a, b):", "class Stack:\n    def push(self, item):", "import os\n\n\ndef read(path):")
@@ -145,7 +146,9 @@ def test_a_study_becomes_a_model_that_other_tools_load(folder: Path) -> None:
 
     theirs = AutoTokenizer.from_pretrained(folder / "exported" / "hf")
     assert [[theirs.eos_token_id, *theirs(prompt)["input_ids"]] for prompt in PROMPTS] == prompts, "as the card says"
+    written = tuned.complete("def add(a, b):", max_tokens=32, temperature=0.0).text
+    for name in ("safetensors", "hf", "onnx", "gguf"):
+        assert said_by_card(folder / "exported" / name).strip() == f"def add(a, b):{written}".strip(), name
     card = (folder / "exported" / "hf" / "README.md").read_text(encoding="utf-8")
-    assert "[[tokenizer.eos_token_id, *tokenizer(" in card
     assert "adapters of rank 8 beside qkv, out, merged" in card and "tuned on prompts and their solutions" in card
     assert greedy_in_llama_cpp(folder / "exported" / "gguf", prompts, end) == expected

@@ -101,7 +101,10 @@ def _use(facts: Facts) -> Iterator[str]:
 
 
 def usage(name: str, told: Mapping[str, Any], spec: ArchSpec, *, tuned: bool = False) -> str:
-    """Python that completes a prompt greedily, with the export's folder as the working directory."""
+    """Python that completes a prompt greedily, with the export's folder as the working directory.
+
+    A `tuned` model is asked as it was tuned: an end-of-text, then the prompt.
+    """
     new_tokens = min(32, spec.context_length // 2)
     if name == "hf":
         trust = ", trust_remote_code=True" if not told["native"] else ""
@@ -113,22 +116,27 @@ tokenizer = AutoTokenizer.from_pretrained("."{trust})
 model = AutoModelForCausalLM.from_pretrained("."{trust})
 tokens = torch.tensor([[tokenizer.eos_token_id, *tokenizer("{_PROMPT}")["input_ids"]]])
 mask = torch.ones_like(tokens)
-print(tokenizer.decode(model.generate(tokens, attention_mask=mask, max_new_tokens={new_tokens})[0]))"""
+written = model.generate(tokens, attention_mask=mask, max_new_tokens={new_tokens})
+print(tokenizer.decode(written[0], skip_special_tokens=True))"""
         return f"""from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("."{trust})
 model = AutoModelForCausalLM.from_pretrained("."{trust})
 inputs = tokenizer("{_PROMPT}", return_tensors="pt")
-print(tokenizer.decode(model.generate(**inputs, max_new_tokens={new_tokens})[0]))"""
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens={new_tokens})[0], skip_special_tokens=True))"""
     if name == "onnx":
-        return f"""import numpy as np
+        return f"""import json
+from pathlib import Path
+
+import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")
+end = json.loads(Path("config.json").read_text())["autonas"]["end_of_text"]
 session = onnxruntime.InferenceSession("{told["file"]}", providers=["CPUExecutionProvider"])
 past = {{each.name: np.zeros((1, each.shape[1], 0, each.shape[3]), np.float32) for each in session.get_inputs()[2:]}}
-tokens = tokenizer.encode("{_PROMPT}").ids
+tokens = [{"end, " if tuned else ""}*tokenizer.encode("{_PROMPT}").ids]
 new = tokens
 for _ in range({new_tokens}):
     inputs = {{"input_ids": np.array([new]), "attention_mask": np.ones((1, len(tokens)), np.int64)}}
@@ -136,20 +144,21 @@ for _ in range({new_tokens}):
     past = dict(zip(past, present))
     new = [int(logits[0, -1].argmax())]
     tokens = tokens + new
+    if new == [end]:
+        break
 print(tokenizer.decode(tokens))"""
     if name == "gguf":
+        asked = "tokens = [model.token_eos(), *model.tokenize(prompt.encode(), add_bos=False)]\n" if tuned else ""
         return f"""from llama_cpp import Llama
 
 model = Llama("{told["file"]}", n_ctx={spec.context_length}, verbose=False)
 prompt = "{_PROMPT}"
-print(prompt + model(prompt, max_tokens={new_tokens}, temperature=0.0)["choices"][0]["text"])
+{asked}print(prompt + model({"tokens" if tuned else "prompt"}, max_tokens={new_tokens}, temperature=0.0)["choices"][0]["text"])
 model.close()"""
     return f"""import autonas
-from autonas.model.decode import generate
 
-loaded = autonas.load(".")
-tokens = loaded.encode("{_PROMPT}")
-print(loaded.tokenizer.decode(tokens + generate(loaded.model, [tokens], max_new_tokens={new_tokens})[0]))"""
+prompt = "{_PROMPT}"
+print(prompt + autonas.load(".").complete(prompt, max_tokens={new_tokens}, temperature=0.0).text)"""
 
 
 def _data(facts: Facts) -> Iterator[str]:
