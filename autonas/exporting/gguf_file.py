@@ -260,7 +260,7 @@ class LlamaRuntime:
         context = int(reader.fields[f"{ARCHITECTURE}.context_length"].contents())
         self.name = f"llama-cpp-python {llama_cpp.__version__}"
         _silence()
-        self._llama = llama_cpp.Llama(
+        self._llama: Any = llama_cpp.Llama(
             str(path),
             n_ctx=context,
             n_batch=context,
