@@ -108,7 +108,7 @@ def promote(
         TrialFailure: the run ended badly (it diverged, there was no memory); its last checkpoint is kept. With several
             candidates: all of their runs did, or all candidates are out before.
     """
-    engine, promotion = engine or EngineSettings(), None
+    engine = engine or EngineSettings()
     where: dict[str, Any] = {"storage": storage, "out": out, "engine": engine, "say": say}
     where |= {"on_run": on_run, "on_progress": on_progress}
     if resume:
@@ -119,54 +119,70 @@ def promote(
                 "--resume goes on with a promotion as it was begun: leave out --retest, --retest-seeds, --no-retest and "
                 "--no-succession"
             )
+        return _go_on(study, steps=steps, trial=trial, run=run, **where)
+    promotion = propose_promotion(
+        study,
+        trial=trial,
+        select=select,
+        limits=limits,
+        weights=weights,
+        steps=steps,
+        storage=storage,
+        out=out,
+        run=run,
+        retest=retest,
+        retest_seeds=retest_seeds,
+        succession=succession,
+        engine=engine,
+        say=say,
+    )
+    if promotion.retest is not None:
         record = read_study(study, storage=storage, out=out)
+        settings = Recipe.from_resolved(record.recipe).promote
+        wanted = preference(settings, trial=trial, select=select, limits=limits, weights=weights)
         own = study_folder(study, out)
-        begun = unfinished_run(own) if run is None else Path(run)
-        book = next((each for each in books(own) if each.is_in(begun)), None)
-        if book is not None:
-            running = book.under_way.trial if book.under_way else book.retest.candidates[0].trial
-            options = (("--steps", steps, book.steps), ("--trial", trial, running))
-            check_resumed(book.folder, record, book.study, options)
-            return _by_book(record, book, **where)
-        asked: dict[str, Any] = {
-            "steps": steps,
-            "trial": trial,
-            "device": engine.device,
-            "threads": resolve_threads(engine.threads),
-            "say": say,
-        }
-        if is_choosing(begun):
-            promotion = begun_promotion(record, begun, study_folder=own, **asked)
-            job = promotion.job
-        else:
-            job = resumed_job(record, begun, **asked)
-    else:
-        promotion = propose_promotion(
-            study,
-            trial=trial,
-            select=select,
-            limits=limits,
-            weights=weights,
-            steps=steps,
-            storage=storage,
-            out=out,
-            run=run,
-            retest=retest,
-            retest_seeds=retest_seeds,
-            succession=succession,
-            engine=engine,
-            say=say,
-        )
-        if promotion.retest is not None:
-            record = read_study(study, storage=storage, out=out)
-            settings = Recipe.from_resolved(record.recipe).promote
-            wanted = preference(settings, trial=trial, select=select, limits=limits, weights=weights)
-            own = study_folder(study, out)
-            book = begin_book(record, own, promotion, wanted, None if run is None else Path(run))
-            say(promotion.describe())
-            return _by_book(record, book, **where)
-        job = promotion.job
-    return _in_full(study, job, promotion, **where)
+        book = begin_book(record, own, promotion, wanted, None if run is None else Path(run))
+        say(promotion.describe())
+        return _by_book(record, book, **where)
+    return _in_full(study, promotion.job, promotion, **where)
+
+
+def _go_on(
+    study: str,
+    *,
+    steps: int | None,
+    trial: int | None,
+    run: str | Path | None,
+    storage: str | None,
+    out: str | Path,
+    engine: EngineSettings,
+    say: Callable[[str], None],
+    on_run: Callable[[Path], object],
+    on_progress: Callable[[JobProgress, int], None],
+) -> Path:
+    """Go on with an interrupted promotion, wherever it was: between candidates, choosing, or in its full run."""
+    where: dict[str, Any] = {"storage": storage, "out": out, "engine": engine, "say": say}
+    where |= {"on_run": on_run, "on_progress": on_progress}
+    record = read_study(study, storage=storage, out=out)
+    own = study_folder(study, out)
+    begun = unfinished_run(own) if run is None else Path(run)
+    book = next((each for each in books(own) if each.is_in(begun)), None)
+    if book is not None:
+        running = book.under_way.trial if book.under_way else book.retest.candidates[0].trial
+        options = (("--steps", steps, book.steps), ("--trial", trial, running))
+        check_resumed(book.folder, record, book.study, options)
+        return _by_book(record, book, **where)
+    asked: dict[str, Any] = {
+        "steps": steps,
+        "trial": trial,
+        "device": engine.device,
+        "threads": resolve_threads(engine.threads),
+        "say": say,
+    }
+    if is_choosing(begun):
+        promotion = begun_promotion(record, begun, study_folder=own, **asked)
+        return _in_full(study, promotion.job, promotion, **where)
+    return _in_full(study, resumed_job(record, begun, **asked), None, **where)
 
 
 def _by_book(

@@ -1,4 +1,4 @@
-"""Generation with a KV cache: many prompts of different lengths at once, or one as a stream.
+"""Generation with a KV cache: many prompts of different lengths at once. Rows that come and go are in rows.py.
 
 A prompt and its completion share the context: longer prompts lose their beginning. A row's logits do not depend on its
 neighbours, but for the order of floating-point sums. How prompts are read is in prompts.py, a step in plan.py, memory.py
@@ -7,7 +7,7 @@ and steps.py (on CUDA as a graph, graphs.py), how a token is chosen in sampling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from autonas.model.steps import PATHS, Choice, PlainSteps, StaticSteps
 from autonas.model.stopping import NEVER, Completions, StopRule
 from autonas.model.transformer import Transformer
 
-__all__ = ["PATHS", "Sampling", "StopRule", "generate", "make_cache", "stream"]
+__all__ = ["PATHS", "Sampling", "StopRule", "generate", "make_cache"]
 
 # How often the host looks which rows have ended: on a device it waits for all that was asked of it.
 CHECK_STEPS = {"cpu": 4, "cuda": 16}
@@ -79,50 +79,6 @@ def generate(
         for row, tokens in zip(rows, _complete(steps, len(rows), max_new_tokens, stop, make_way), strict=True):
             completions[row] = tokens
     return completions
-
-
-def stream(
-    model: Transformer,
-    prompt: Sequence[int],
-    *,
-    max_new_tokens: int,
-    sampling: Sampling = GREEDY,
-    seed: int = 0,
-    stop: StopRule = NEVER,
-) -> Iterator[int]:
-    """The tokens after `prompt` as they are made, up to where `stop` ends them; random numbers come from `seed`.
-
-    A token that may begin a stop sequence is held back until it is known not to.
-
-    Raises:
-        RequestError: as `generate`, at the call and not at the first token.
-    """
-    cropped = crop(model.spec, prompt, window(model.spec, max_new_tokens), 0)
-    return _stream(model, cropped, max_new_tokens, sampling, seed, stop)
-
-
-def _stream(
-    model: Transformer, prompt: Tokens, max_new_tokens: int, sampling: Sampling, seed: int, stop: StopRule
-) -> Iterator[int]:
-    draws = np.random.default_rng(seed).random((1, max_new_tokens)) if sampling.draws else None
-    said: list[int] = []
-    given = 0
-    longest = max(map(len, stop.sequences), default=1)
-    # Entered for each step: between two of them the mode is the caller's.
-    with torch.inference_mode():
-        steps = begin(_weights(model, [prompt]), [prompt], max_new_tokens, sampling, draws)
-    while True:
-        said.append(int(steps.made[len(said), 0]))
-        kept = stop.kept(said, len(said) - 1)
-        done = kept is not None or len(said) == max_new_tokens
-        end = len(said) - longest + 1 if kept is None and not done else len(said) if kept is None else kept
-        while given < end:
-            yield said[given]
-            given += 1
-        if done:
-            return
-        with torch.inference_mode():
-            steps.step()
 
 
 def _weights(model: Transformer, prompts: Sequence[Tokens]) -> Plan | NativeDecoder:

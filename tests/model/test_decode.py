@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autonas.arch import POSITIONS, ArchSpec
 from autonas.errors import RequestError
 from autonas.model import decode, prompts
-from autonas.model.decode import PATHS, Sampling, StopRule, generate, stream
+from autonas.model.decode import PATHS, Sampling, StopRule, generate
 from autonas.model.native_decode import MOST_BFLOAT16_ROWS
 from autonas.model.transformer import Transformer, build_model
 from tests.model.strategies import specs
@@ -157,18 +157,16 @@ def test_a_completion_ends_before_the_stop_token() -> None:
     stopped = generate(model, drawn, max_new_tokens=20, stop=StopRule(token=stop))
     assert stopped == [row[: row.index(stop)] if stop in row else row for row in free]
     assert len(stopped[0]) <= 7
-    assert [list(stream(model, p, max_new_tokens=20, stop=StopRule(token=stop))) for p in drawn] == stopped
 
 
-def test_a_stream_holds_back_what_may_begin_a_stop_sequence() -> None:
+def test_a_completion_ends_before_a_stop_sequence() -> None:
     model = lively_model(SPEC)
     free = generate(model, [[5, 6]], max_new_tokens=20)[0]
     for length in (1, 2, 5):
         rule = StopRule(sequences=(tuple(free[9 : 9 + length]), (free[3], 49, 49)))
         stopped = generate(model, [[5, 6]], max_new_tokens=20, stop=rule)[0]
-        assert stopped == list(stream(model, [5, 6], max_new_tokens=20, stop=rule))
         assert stopped == free[: len(stopped)] and len(stopped) <= 9
-    assert list(stream(model, [5, 6], max_new_tokens=20, stop=StopRule(sequences=((50, 51),)))) == free
+    assert generate(model, [[5, 6]], max_new_tokens=20, stop=StopRule(sequences=((50, 51),))) == [free]
 
 
 def test_all_rows_stopped_ends_the_work_and_makes_way_before_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,23 +183,12 @@ def test_all_rows_stopped_ends_the_work_and_makes_way_before_each_token(monkeypa
     assert times == 4
 
 
-def test_a_stream_is_reproduced_by_its_seed() -> None:
-    model = lively_model(SPEC)
-    how: dict[str, Any] = {"max_new_tokens": 16, "sampling": Sampling(temperature=1.5)}
-    first, again, other = (list(stream(model, [1, 2], seed=seed, **how)) for seed in (1, 1, 2))
-    assert first == again != other
-    uniforms = np.random.default_rng(1).random((1, 16))
-    assert generate(model, [[1, 2]], uniforms=uniforms, **how) == [first]
-
-
 def test_neither_mode_nor_random_state_is_touched() -> None:
     model = lively_model(dataclasses.replace(SPEC, residual_dropout=0.5)).train()
     state = torch.get_rng_state()
-    tokens = stream(model, [1], max_new_tokens=3)
-    next(tokens)
-    assert model.training and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     generate(model, [[1]], max_new_tokens=3)
-    assert model.training and torch.equal(state, torch.get_rng_state())
+    assert model.training and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert torch.equal(state, torch.get_rng_state())
     torch.autograd.backward(model(torch.tensor([[1, 2]])).sum())
 
 
@@ -247,8 +234,3 @@ def test_what_cannot_be_generated_is_said(change: dict[str, Any], message: str) 
     how: dict[str, Any] = {"prompts": [[1]], "max_new_tokens": 4, **change}
     with pytest.raises(RequestError, match=message):
         generate(lively_model(SPEC), how.pop("prompts"), **how)
-
-
-def test_a_wrong_stream_is_refused_at_the_call() -> None:
-    with pytest.raises(RequestError, match="40 new tokens"):
-        stream(lively_model(SPEC), [1], max_new_tokens=40)
