@@ -139,7 +139,7 @@ class TuningSettings:
     data_digest: str  # of what they hold
     method: Literal["sft", "lora"]
     steps: int
-    learning_rate: float  # "sft": of hidden matrices at width 128, as a training's; "lora": of every adapter
+    learning_rate: float  # of hidden matrices, or of adapters beside them, with 2 layers of width 128
     probe_steps: int  # between two evaluations on the way
     batch_examples: int = 8
     weight_decay: float = 0.0
@@ -149,10 +149,10 @@ class TuningSettings:
     min_delta: float = 0.0  # nats that count as a gain there
     tasks: tuple[str, ...] = ("builtin",)  # that no example may give away
     allow_contamination: bool = False
-    rank: int = 8
-    alpha: float = 16.0
+    rank: int = 16
+    alpha: float = 32.0
     dropout: float = 0.05  # of what an adapter reads
-    targets: tuple[str, ...] = ("qkv", "out")  # linear layers that have one, in every block
+    targets: tuple[str, ...] = ("qkv", "out", "up", "down")  # linear layers that have one, in every block
 
     def __post_init__(self) -> None:
         assert min(self.steps, self.probe_steps, self.batch_examples, self.rank) >= 1, self

@@ -150,5 +150,5 @@ def test_a_study_becomes_a_model_that_other_tools_load(folder: Path) -> None:
     for name in ("safetensors", "hf", "onnx", "gguf"):
         assert said_by_card(folder / "exported" / name).strip() == f"def add(a, b):{written}".strip(), name
     card = (folder / "exported" / "hf" / "README.md").read_text(encoding="utf-8")
-    assert "adapters of rank 8 beside qkv, out, merged" in card and "tuned on prompts and their solutions" in card
+    assert "adapters of rank 16 beside qkv, out, up, down, merged" in card and "tuned on prompts and their solutions" in card
     assert greedy_in_llama_cpp(folder / "exported" / "gguf", prompts, end) == expected

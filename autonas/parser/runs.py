@@ -107,14 +107,21 @@ def add_tuning(command: Command) -> None:
     finetune.add_argument("--out", metavar="RUN", help="the tuned run's folder (default: the run's name and the method)")
     finetune.add_argument("--epochs", type=times, metavar="E", help="passes over the examples at most (default: 20)")
     finetune.add_argument("--steps", type=count, metavar="N", help="optimiser steps at most, instead of --epochs")
-    finetune.add_argument("--rate", type=rate, metavar="R", help="the learning rate (default: 3e-4 of sft, 5e-3 of lora)")
-    finetune.add_argument("--batch", type=count, default=8, metavar="N", help="examples of a step (default: 8)")
-    finetune.add_argument("--rank", type=count, default=8, metavar="R", help="lora: of every adapter (default: 8)")
     finetune.add_argument(
-        "--alpha", type=rate, default=16.0, metavar="A", help="lora: adapters count alpha / rank (default: 16)"
+        "--rate",
+        type=rate,
+        metavar="R",
+        help="the learning rate, with 2 layers of width 128 (default: 3e-4 of sft, 2e-3 of lora)",
+    )
+    finetune.add_argument("--batch", type=count, default=8, metavar="N", help="examples of a step (default: 8)")
+    finetune.add_argument("--rank", type=count, default=16, metavar="R", help="lora: of every adapter (default: 16)")
+    finetune.add_argument(
+        "--alpha", type=rate, default=32.0, metavar="A", help="lora: adapters count alpha / rank (default: 32)"
     )
     finetune.add_argument("--dropout", type=drop, default=0.05, metavar="P", help="lora: of what they read (default: 0.05)")
-    finetune.add_argument("--targets", default="qkv,out", metavar="A,B", help="lora: of qkv, out, up, down (default: qkv,out)")
+    finetune.add_argument(
+        "--targets", default="qkv,out,up,down", metavar="A,B", help="lora: linear layers (default: qkv,out,up,down)"
+    )
     finetune.add_argument(
         "--validation-share", type=float, default=0.1, metavar="S", help="of the examples; 0 is none (default: 0.1)"
     )

@@ -21,7 +21,7 @@ from autonas.tuning.split import split_examples
 
 TARGETS: Final = ("qkv", "out", "up", "down")
 EPOCHS: Final = 20.0
-RATES: Final[Mapping[str, float]] = {"sft": 3e-4, "lora": 5e-3}
+RATES: Final[Mapping[str, float]] = {"sft": 3e-4, "lora": 2e-3}
 _PROBES_PER_EPOCH: Final = 1
 _MOST_PROBES: Final = 40
 _FEW: Final = 100  # examples
@@ -101,10 +101,10 @@ def plan_tuning(
     steps: int | None = None,
     rate: float | None = None,
     batch: int = 8,
-    rank: int = 8,
-    alpha: float = 16.0,
+    rank: int = 16,
+    alpha: float = 32.0,
     dropout: float = 0.05,
-    targets: Sequence[str] = ("qkv", "out"),
+    targets: Sequence[str] = TARGETS,
     validation_share: float = 0.1,
     patience: int | None = 3,
     tasks: Sequence[str] = (),

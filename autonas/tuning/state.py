@@ -19,13 +19,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from autonas.arch import ArchSpec
 from autonas.errors import CheckpointError
 from autonas.model.transformer import Transformer
 from autonas.training.early_stopping import is_stale
 from autonas.training.flat import FlatWeights
 from autonas.training.flat_optimizer import FlatOptimizer
 from autonas.training.guards import LossGuard
-from autonas.training.optimizers import make_optimizer, set_rate
+from autonas.training.optimizers import ADAPTER_RULE, PLAIN, make_optimizer, set_rate
 from autonas.training.precision import autocast_dtype
 from autonas.training.schedule import Schedule
 from autonas.training.seal import read_sealed, write_sealed
@@ -66,7 +67,7 @@ class Tuning:
         if settings.method == "lora":
             self.adapters = Adapters(base, settings, seed)
             self.model, self.project = self.adapters.model, self.adapters.project
-            self.optimizer = _adapter_optimizer(self.adapters, settings, training)
+            self.optimizer = _adapter_optimizer(self.adapters, base.spec, settings, training)
         else:
             self.model, self.project = copy.deepcopy(base), apply
             # The rate is the tuning's to say, whatever the spec was trained with.
@@ -185,8 +186,12 @@ class Tuning:
 
 
 @torch.no_grad()
-def _adapter_optimizer(adapters: Adapters, settings: TuningSettings, training: TrainingSettings) -> FlatOptimizer:
+def _adapter_optimizer(
+    adapters: Adapters, spec: ArchSpec, settings: TuningSettings, training: TrainingSettings
+) -> FlatOptimizer:
     """AdamW over all adapters as one array, at one rate; their own tensors become views of it."""
+    rule = ADAPTER_RULE if training.rate_scaling == "shape" else PLAIN
+    rate = rule.rate(settings.learning_rate, spec)
     named = dict(adapters.parameters())
     flat = torch.cat([weights.detach().flatten() for weights in named.values()])
     gradients = torch.zeros_like(flat)
@@ -199,8 +204,8 @@ def _adapter_optimizer(adapters: Adapters, settings: TuningSettings, training: T
     group = {
         "params": [flat],
         "role": "adapter",
-        "lr": settings.learning_rate,
-        "peak_rate": settings.learning_rate,
+        "lr": rate,
+        "peak_rate": rate,
         "weight_decay": settings.weight_decay,
     }
     whole = FlatWeights(weights=flat, gradients=gradients, places={}, roles={"adapter": (0, len(flat))})

@@ -61,7 +61,7 @@ def test_a_tuned_run_is_a_run(base: Path, data: Path, tmp_path: Path, method: st
         assert changed == set(before)
         assert not (folder / "adapter").exists()
     else:
-        assert changed == {"blocks.0.attention.qkv.weight", "blocks.0.attention.out.weight"}
+        assert changed == {name for name in before if name.startswith("blocks.") and before[name].ndim == 2}
         assert {path.name for path in (folder / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     again = tmp_path / "again"
     assert run_job(begin(folder, data, again, method=method, steps=2)).ok, "and can be tuned again"
