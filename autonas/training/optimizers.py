@@ -72,10 +72,6 @@ RULES: dict[str, RateRule] = {
 MUON_RULE = RateRule(factor=8.0, width_power=0.5, decays=True)
 
 
-# Low-rank adapters beside hidden matrices (tuning/). Of rates about x2 apart, rank 16 beside all matrices, templated tasks:
-#     layers, width      1, 24            2, 32               4, 128
-#     lowest loss        5e-3 to 1e-2     8e-3 to 1e-2        2e-3 to 5e-3; the corpus loses 2.6 nats by 2e-3, 10 by 5e-3
-ADAPTER_RULE = RateRule(factor=1.0, width_power=1.0)
 # One rate and one decay for every weight, whatever its role and shape: what `rate_scaling: none` asks for.
 PLAIN = RateRule(factor=1.0, decays=True)
 
@@ -97,6 +93,11 @@ def role(name: str, weight: Tensor, spec: ArchSpec) -> str:
     if name.startswith("position_embedding."):
         return "position"
     return "tied" if spec.tied_embeddings else "embedding"
+
+
+def hidden_rate(spec: ArchSpec, settings: TrainingSettings) -> float:
+    """AdamW's rate for hidden matrices of that shape, and for low-rank adapters beside them."""
+    return (RULES["hidden"] if settings.rate_scaling == "shape" else PLAIN).rate(settings.learning_rate, spec)
 
 
 def make_optimizer(model: Transformer, spec: ArchSpec, settings: TrainingSettings) -> FlatOptimizer:

@@ -26,7 +26,7 @@ from autonas.training.early_stopping import is_stale
 from autonas.training.flat import FlatWeights
 from autonas.training.flat_optimizer import FlatOptimizer
 from autonas.training.guards import LossGuard
-from autonas.training.optimizers import ADAPTER_RULE, PLAIN, make_optimizer, set_rate
+from autonas.training.optimizers import hidden_rate, make_optimizer, set_rate
 from autonas.training.precision import autocast_dtype
 from autonas.training.schedule import Schedule
 from autonas.training.seal import read_sealed, write_sealed
@@ -190,8 +190,7 @@ def _adapter_optimizer(
     adapters: Adapters, spec: ArchSpec, settings: TuningSettings, training: TrainingSettings
 ) -> FlatOptimizer:
     """AdamW over all adapters as one array, at one rate; their own tensors become views of it."""
-    rule = ADAPTER_RULE if training.rate_scaling == "shape" else PLAIN
-    rate = rule.rate(settings.learning_rate, spec)
+    rate = hidden_rate(spec, dataclasses.replace(training, learning_rate=settings.learning_rate))
     named = dict(adapters.parameters())
     flat = torch.cat([weights.detach().flatten() for weights in named.values()])
     gradients = torch.zeros_like(flat)
