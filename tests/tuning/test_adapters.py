@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import peft
 import pytest
@@ -13,9 +14,11 @@ import torch
 from autonas.arch import ArchSpec
 from autonas.bench.shapes import shape
 from autonas.model.transformer import Transformer, build_model
-from autonas.trial import TuningSettings
+from autonas.training.optimizers import make_optimizer
+from autonas.trial import TrainingSettings, TuningSettings
 from autonas.tuning.adapters import Adapters
 from autonas.tuning.packed import lay_out, pack, solution_nats
+from autonas.tuning.state import Tuning
 from tests.tuning.test_packed import drawn
 
 SPEC = ArchSpec(layers=2, width=32, heads=4, kv_heads=2, vocab_size=50, context_length=32, activation="swiglu")
@@ -116,3 +119,17 @@ def test_dropout_is_of_what_the_adapters_read_alone_and_only_in_training(base: T
     fresh = Adapters(base, settings(dropout=0.5), 7)  # whose B is zero
     fresh.model.train()
     torch.testing.assert_close(solution_nats(fresh.model, batch, fresh.project), solution_nats(base, batch))
+
+
+@pytest.mark.parametrize(("layers", "width", "times"), [(2, 128, 1.0), (2, 32, 4.0), (8, 128, 0.5)])
+def test_their_rate_is_that_of_hidden_matrices_of_the_same_shape(layers: int, width: int, times: float) -> None:
+    spec = dataclasses.replace(SPEC, layers=layers, width=width)
+    model = build_model(spec, 0)
+    for scaling, expected in (("shape", times * 1e-3), ("none", 1e-3)):
+        training = TrainingSettings(learning_rate=1e-3, rate_scaling=cast(Any, scaling))
+        (group,) = Tuning(model, settings(learning_rate=1e-3), training, drawn(4), 0).optimizer.param_groups
+        assert group["peak_rate"] == pytest.approx(expected)
+        hidden = next(
+            each for each in make_optimizer(copy.deepcopy(model), spec, training).param_groups if each["role"] == "hidden"
+        )
+        assert group["peak_rate"] == hidden["peak_rate"]
