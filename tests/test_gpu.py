@@ -20,7 +20,7 @@ from autonas.engine.inline import InlineEngine
 from autonas.errors import TrialFailure
 from autonas.evaluation.latency import measure_latency
 from autonas.evaluation.leak import leak_test
-from autonas.model.decode import PATHS, Sampling, StopRule, generate, stream
+from autonas.model.decode import PATHS, Sampling, StopRule, generate
 from autonas.model.transformer import build_model
 from autonas.training.checkpoint import load, save
 from autonas.training.cross_entropy import best_loss, torch_loss_
@@ -126,11 +126,6 @@ def test_a_recording_that_fails_is_counted_and_changes_no_token(monkeypatch: pyt
     PATHS.clear()
     assert generate(model, [[5, 6, 7]], max_new_tokens=16) == expected
     assert PATHS.steps == {"static": 15} and PATHS.reasons == {"recording failed: no recording today": 1}
-
-
-def test_a_stream_on_the_device_is_that_of_the_processor() -> None:
-    made = [list(stream(build_model(SMALL_SPEC, 0, device), [5, 6, 7], max_new_tokens=16)) for device in ("cpu", "cuda")]
-    assert made[0] == made[1]
 
 
 def test_latency_is_measured_on_the_device() -> None:

@@ -202,6 +202,15 @@ def test_findings_come_from_training_and_evaluation_alarms_first() -> None:
     assert [finding.check for finding in findings_of(values)] == ["b", "a"]
 
 
+def test_the_alarms_of_a_run_count_what_its_training_was_alarmed_by(run: Path) -> None:
+    values = read_evaluation(run)
+    before = values["suite"]["plausibility"]["result"]["curve_alarms"]
+    steep = {"check": "gradient_norm", "severity": "alarm", "text": "steep"}
+    (run / "evaluation.json").write_text(json.dumps({**values, "findings": [*values["findings"], steep, steep]}))
+    after = evaluate_run(run, settings=QUICK, only=["plausibility"], again=True)
+    assert after["suite"]["plausibility"]["result"]["curve_alarms"] == before + 1
+
+
 def test_a_machine_without_walls_leaves_coding_out_and_says_so(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**options: object) -> None:
         raise ResourceError("no user namespaces here")

@@ -332,7 +332,7 @@ def _plausibility(result: Values) -> Iterator[Table]:
             )
         )
     alarms = result["curve_alarms"]
-    rows.append(("the run's curve and generations", f"{alarms} alarms" if alarms != 1 else "1 alarm", ""))
+    rows.append(("the run's training and generations", f"{alarms} alarms" if alarms != 1 else "1 alarm", ""))
     about = "what is not believed: below 40 % of a bigram model's loss or 30 % of a compressor's, or below training loss"
     yield Table(name="plausibility", title="Plausibility", about=about, columns=("check", "found", "figures"), rows=tuple(rows))
 

@@ -212,15 +212,17 @@ def _plausibility(subject: Subject) -> dict[str, Any]:
     )
     subject.step(2, 3)
     found = compression(subject.dataset, subject.evaluation.validation_tokens)
-    baselines = {**read_evaluation(subject.folder).get("baselines", {}), "compression": found.nats}
+    recorded = read_evaluation(subject.folder)
+    baselines = {**recorded.get("baselines", {}), "compression": found.nats}
     loss = loss_scores(documents)["val_loss"].value
     leak, ahead = _leak(subject)
     curve = run_findings(read_curve(subject.folder))
+    own = [*curve, *(from_json(Finding, value) for value in recorded.get("findings", ()))]
     findings = [ahead, loss_floor(loss, baselines), None if gap is None else gap_finding(gap), *curve]
     return {
         "leak": leak,
         "leaks": ahead is not None,
-        "curve_alarms": sum(finding.severity == "alarm" for finding in curve),
+        "curve_alarms": len({finding.check for finding in own if finding.severity == "alarm"}),
         "loss": loss,
         "baselines": baselines,
         "compression": to_json(found),
