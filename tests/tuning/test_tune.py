@@ -147,7 +147,7 @@ def test_the_weights_with_the_lowest_validation_loss_are_kept(base: Path, tmp_pa
 
 
 def test_without_gain_a_tuning_ends_early_and_says_so(base: Path, data: Path, tmp_path: Path) -> None:
-    outcome = run_job(begin(base, data, tmp_path / "run", steps=200, rate=1e-9, patience=2))
+    outcome = run_job(begin(base, data, tmp_path / "run", steps=200, rate=1e-15, patience=2))
     about = read_evaluation(tmp_path / "run")["tuning"]
     assert about["steps"] < 200
     assert "early stopping" in outcome.checks
