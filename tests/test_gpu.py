@@ -21,6 +21,7 @@ from autonas.errors import TrialFailure
 from autonas.evaluation.latency import measure_latency
 from autonas.evaluation.leak import leak_test
 from autonas.model.decode import PATHS, Sampling, StopRule, generate
+from autonas.model.rows import Ready, Rows
 from autonas.model.transformer import build_model
 from autonas.training.checkpoint import load, save
 from autonas.training.cross_entropy import best_loss, torch_loss_
@@ -126,6 +127,15 @@ def test_a_recording_that_fails_is_counted_and_changes_no_token(monkeypatch: pyt
     PATHS.clear()
     assert generate(model, [[5, 6, 7]], max_new_tokens=16) == expected
     assert PATHS.steps == {"static": 15} and PATHS.reasons == {"recording failed: no recording today": 1}
+
+
+def test_a_token_at_a_time_on_the_device_is_that_of_the_processor() -> None:
+    def written(device: str) -> list[int]:
+        ready = Ready(build_model(SMALL_SPEC, 0, device))
+        rows = Rows(ready, [(5, 6, 7)], max_new_tokens=16, sampling=Sampling(temperature=0.0), uniforms=None)
+        return [said.token for _ in range(16) for said in rows.advance()]
+
+    assert written("cuda") == written("cpu")
 
 
 def test_latency_is_measured_on_the_device() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,23 @@ from autonas.recipe import Recipe
 from autonas.run_folder import TRIALS, run_state, run_tokens
 from autonas.study.files import cancel_requested, forget_cancel
 from autonas.trial import Job, StudyRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """What is around a promotion and no part of it: where its study is, what computes, who is told."""
+
+    storage: str | None
+    out: str | Path
+    engine: EngineSettings
+    say: Callable[[str], None]
+    on_run: Callable[[Path], object]
+    on_progress: Callable[[JobProgress, int], None]
+
+    @property
+    def here(self) -> dict[str, Any]:
+        """What a job is made with on this machine."""
+        return {"device": self.engine.device, "threads": resolve_threads(self.engine.threads), "say": self.say}
 
 
 def propose_promotion(
@@ -109,8 +127,7 @@ def promote(
             candidates: all of their runs did, or all candidates are out before.
     """
     engine = engine or EngineSettings()
-    where: dict[str, Any] = {"storage": storage, "out": out, "engine": engine, "say": say}
-    where |= {"on_run": on_run, "on_progress": on_progress}
+    around = _Around(storage=storage, out=out, engine=engine, say=say, on_run=on_run, on_progress=on_progress)
     if resume:
         if select is not None or limits or weights:
             raise StudyError("--resume goes on with a run as it was begun: leave out --select, --limit and --weight")
@@ -119,7 +136,7 @@ def promote(
                 "--resume goes on with a promotion as it was begun: leave out --retest, --retest-seeds, --no-retest and "
                 "--no-succession"
             )
-        return _go_on(study, steps=steps, trial=trial, run=run, **where)
+        return _go_on(study, steps=steps, trial=trial, run=run, around=around)
     promotion = propose_promotion(
         study,
         trial=trial,
@@ -143,8 +160,8 @@ def promote(
         own = study_folder(study, out)
         book = begin_book(record, own, promotion, wanted, None if run is None else Path(run))
         say(promotion.describe())
-        return _by_book(record, book, **where)
-    return _in_full(study, promotion.job, promotion, **where)
+        return _by_book(record, book, around)
+    return _in_full(study, promotion.job, promotion, around)
 
 
 def _go_on(
@@ -153,117 +170,82 @@ def _go_on(
     steps: int | None,
     trial: int | None,
     run: str | Path | None,
-    storage: str | None,
-    out: str | Path,
-    engine: EngineSettings,
-    say: Callable[[str], None],
-    on_run: Callable[[Path], object],
-    on_progress: Callable[[JobProgress, int], None],
+    around: _Around,
 ) -> Path:
     """Go on with an interrupted promotion, wherever it was: between candidates, choosing, or in its full run."""
-    where: dict[str, Any] = {"storage": storage, "out": out, "engine": engine, "say": say}
-    where |= {"on_run": on_run, "on_progress": on_progress}
-    record = read_study(study, storage=storage, out=out)
-    own = study_folder(study, out)
+    record = read_study(study, storage=around.storage, out=around.out)
+    own = study_folder(study, around.out)
     begun = unfinished_run(own) if run is None else Path(run)
     book = next((each for each in books(own) if each.is_in(begun)), None)
     if book is not None:
         running = book.under_way.trial if book.under_way else book.retest.candidates[0].trial
         options = (("--steps", steps, book.steps), ("--trial", trial, running))
         check_resumed(book.folder, record, book.study, options)
-        return _by_book(record, book, **where)
-    asked: dict[str, Any] = {
-        "steps": steps,
-        "trial": trial,
-        "device": engine.device,
-        "threads": resolve_threads(engine.threads),
-        "say": say,
-    }
+        return _by_book(record, book, around)
+    asked: dict[str, Any] = {"steps": steps, "trial": trial, **around.here}
     if is_choosing(begun):
         promotion = begun_promotion(record, begun, study_folder=own, **asked)
-        return _in_full(study, promotion.job, promotion, **where)
-    return _in_full(study, resumed_job(record, begun, **asked), None, **where)
+        return _in_full(study, promotion.job, promotion, around)
+    return _in_full(study, resumed_job(record, begun, **asked), None, around)
 
 
-def _by_book(
-    study: StudyRecord,
-    book: Book,
-    *,
-    storage: str | None,
-    out: str | Path,
-    engine: EngineSettings,
-    say: Callable[[str], None],
-    on_run: Callable[[Path], object],
-    on_progress: Callable[[JobProgress, int], None],
-) -> Path:
+def _by_book(study: StudyRecord, book: Book, around: _Around) -> Path:
     """Carry a promotion with several candidates through, from wherever it was; returns the folder of the run that stands."""
-    own, name = study_folder(study.name, out), study.name
-    where: dict[str, Any] = {"storage": storage, "out": out, "engine": engine, "say": say}
-    where |= {"on_run": on_run, "on_progress": on_progress}
-    here: dict[str, Any] = {"device": engine.device, "threads": resolve_threads(engine.threads), "say": say}
+    own, name = study_folder(study.name, around.out), study.name
     with run_lease(book.folder):
         forget_cancel(book.folder)
         book = read_book(book.folder) or book  # another process may have gone on with it meanwhile
         if book.look is None:
-            runner = make_engine(engine, stop=lambda: cancel_requested(book.folder))
+            runner = make_engine(around.engine, stop=lambda: cancel_requested(book.folder))
             with contextlib.closing(runner):
-                book = look_again(study, book, runner, study_folder=own, storage=storage, trials_dir=out, **here)
-        while (turn := next_run(study, book, own, **here)) is not None:
+                book = look_again(
+                    study, book, runner, study_folder=own, storage=around.storage, trials_dir=around.out, **around.here
+                )
+        while (turn := next_run(study, book, own, **around.here)) is not None:
             book, promotion = turn.book, turn.promotion
             folder, failure = Path(turn.attempt.folder), ""
             try:
                 if turn.job is not None:
-                    _in_full(name, turn.job, promotion, **where)
+                    _in_full(name, turn.job, promotion, around)
             except TrialFailure as error:
                 if error.kind not in YIELDING:
                     raise
                 failure = str(error)
-            book = judge_run(book, turn.attempt, failure, study_folder=own, storage=storage, say=say)
+            book = judge_run(book, turn.attempt, failure, study_folder=own, storage=around.storage, say=around.say)
             if book.closed == "ended":
                 return folder
         book = book.noted(closed="given up")
         raise TrialFailure("error", given_up(book))
 
 
-def _in_full(
-    study: str,
-    job: Job,
-    promotion: Promotion | None,
-    *,
-    storage: str | None,
-    out: str | Path,
-    engine: EngineSettings,
-    say: Callable[[str], None],
-    on_run: Callable[[Path], object],
-    on_progress: Callable[[JobProgress, int], None],
-) -> Path:
+def _in_full(study: str, job: Job, promotion: Promotion | None, around: _Around) -> Path:
     """Carry out a promotion's job, a new one's or (without `promotion`) one to be gone on with; returns the run's folder."""
-    record = read_study(study, storage=storage, out=out)
+    record = read_study(study, storage=around.storage, out=around.out)
     retries = Recipe.from_resolved(record.recipe).search.retries
     folder, total, in_full = Path(job.folder), run_tokens(job), promotion is None
 
     def report(step: JobProgress) -> None:
         if in_full:  # and not of a replica
-            on_progress(step, total)
+            around.on_progress(step, total)
 
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(claimed(job, resume=promotion is None))
-        runner = make_engine(engine, report, stop=lambda: cancel_requested(folder))
+        runner = make_engine(around.engine, report, stop=lambda: cancel_requested(folder))
         stack.enter_context(contextlib.closing(runner))
-        check_room(runner, job, say)  # now, since a promotion that cannot begin is not one to be remembered
+        check_room(runner, job, around.say)  # now, since a promotion that cannot begin is not one to be remembered
         if promotion is None:
-            say(f"going on with {folder}")
+            around.say(f"going on with {folder}")
         else:
-            say(promotion.describe())
-            if not record_promotion(promotion, study_folder(study, out), storage):
-                say(f"the study {study!r} is at work in another process: the promotion is noted in {folder} alone")
-            own = study_folder(study, out)
-            job = before_run(record, promotion, job, runner, study_folder=own, trials_dir=out, storage=storage, say=say)
+            around.say(promotion.describe())
+            if not record_promotion(promotion, study_folder(study, around.out), around.storage):
+                around.say(f"the study {study!r} is at work in another process: the promotion is noted in {folder} alone")
+            where: dict[str, Any] = {"study_folder": study_folder(study, around.out), "trials_dir": around.out}
+            job = before_run(record, promotion, job, runner, storage=around.storage, say=around.say, **where)
         in_full = True
-        on_run(folder)
-        carry_out(job, runner, retries=retries, say=say, storage=storage, trials_dir=out)
+        around.on_run(folder)
+        carry_out(job, runner, retries=retries, say=around.say, storage=around.storage, trials_dir=around.out)
         for text in check_prediction(folder):
-            say(text)
+            around.say(text)
     report_run(folder)
     return folder
 
