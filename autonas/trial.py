@@ -196,9 +196,19 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpan:
+    """When and where a job ran, by its worker's own clock."""
+
+    worker: str  # host:process
+    began_at: str  # ISO time, UTC
+    seconds: float  # by the wall, waiting for others included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     kind: FailureKind
     message: str
+    span: JobSpan | None = field(default=None, compare=False)  # of the job that failed; None where its worker went away
 
     def __post_init__(self) -> None:
         assert self.kind in FAILURE_KINDS, self.kind
@@ -255,6 +265,8 @@ class Outcome:
     # named checks that ran, and what they found: {"leak": "max |Δ| 3e-7 <= 1e-4"}
     checks: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    # None in ledgers of earlier versions, and where the worker went away
+    span: JobSpan | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -272,6 +284,7 @@ class TrialRecord:
     repeat_of: int | None = None  # a declared repeat of this trial with new seeds
     retry_of: int | None = None  # takes the place of this trial, which failed
     scores: Mapping[str, Score] = field(default_factory=dict)  # known before training: params, memory, flops, latency
+    measured: JobSpan | None = None  # the job that timed it before training
     rungs: tuple[Outcome, ...] = ()
     retries: tuple[Failure, ...] = ()  # jobs of it that failed and were tried again, oldest first
     reason: str = ""  # the rule broken, or how it failed, in words

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import functools
 import json
+import os
+import socket
 import sys
 import tempfile
 import time
@@ -43,7 +46,7 @@ from autonas.training.loop import Progress, finish_steps, train
 from autonas.training.rollback import settle
 from autonas.training.state import Rollback, TrainState, fork_cooldown, new_state
 from autonas.training.streams import own_stream
-from autonas.trial import Failure, Job, Outcome, Sample, Score, from_json, to_json
+from autonas.trial import Failure, Job, JobSpan, Outcome, Sample, Score, from_json, to_json
 from autonas.tuning.tune import run_tuning
 
 CURVE_POINTS = 32  # of the trunk up to a rung, and of each cooldown
@@ -69,11 +72,14 @@ def run_job(
             checkpoint). The trial has not failed and can be tried again.
         TrialFailure: kind "preempted" only: `stop` said so; what the last checkpoint holds is kept.
     """
-    started = time.monotonic()
+    started, began_at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     cores = pin_threads(max(job.threads, job.latency.threads))
     torch.set_num_threads(job.threads)
     outcome = _outcome(job, started, on_progress, stop, floor)
-    return dataclasses.replace(outcome, checks={**outcome.checks, "cores": cores}) if cores else outcome
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    span = JobSpan(worker=worker, began_at=began_at, seconds=round(time.monotonic() - started, 3))
+    checks = {**outcome.checks, "cores": cores} if cores else outcome.checks
+    return dataclasses.replace(outcome, checks=checks, span=span)
 
 
 def _outcome(

@@ -28,7 +28,7 @@ from autonas.ledger import JOURNAL, Ledger
 from autonas.ledger.shelf import Shelf
 from autonas.trial import Failure
 from tests.ledger.examples import DISTRIBUTIONS, EXACT, PARAMS, RECIPE, SPEC, begin, outcome
-from tests.reporting.test_browser import CHROMEDRIVER, CHROMIUM, browser
+from tests.pages.test_browser import CHROMEDRIVER, CHROMIUM, browser
 
 __all__ = ["browser"]  # a fixture
 

@@ -38,7 +38,7 @@ def test_every_constraint_is_exact_and_every_dependency_is_constrained() -> None
         ("import autonas", ("torch", "optuna", "numpy")),
         ("import autonas; autonas.search", ("torch",)),
         ("from autonas.cli import main; main([])", ("torch", "optuna", "numpy")),
-        ("import autonas.study, autonas.plan, autonas.terminal, autonas.reporting.render", ("torch", "scipy")),
+        ("import autonas.study, autonas.plan, autonas.terminal, autonas.pages.study_page", ("torch", "scipy")),
         ("import autonas.worker, autonas.full_run, autonas.engine.inline", ("optuna", "ray", "sqlalchemy")),
     ],
 )
@@ -54,7 +54,7 @@ def test_the_wheel_has_the_space_files_and_runs_outside_the_checkout(tmp_path: P
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("search_spaces/quickstart.yaml", "search_spaces/code_lm.yaml", "py.typed", "reporting/report.html"):
+    for name in ("search_spaces/quickstart.yaml", "search_spaces/code_lm.yaml", "py.typed", "pages/study.html"):
         assert f"autonas/{name}" in names
     assert not any(name.startswith("tests/") for name in names)
     zipfile.ZipFile(wheel).extractall(tmp_path / "installed")

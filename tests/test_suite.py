@@ -19,8 +19,8 @@ from autonas.data.dataset import CorpusSettings, Dataset, TokenizerSettings, pre
 from autonas.errors import CorpusError, RequestError, ResourceError, StudyError
 from autonas.evaluation.profile import ProfileSettings
 from autonas.evaluation.sandbox import Sandbox
+from autonas.pages.run_page import render_page
 from autonas.reporting.evaluation import evaluation_tables, findings_of, text_lines
-from autonas.reporting.run_page import render_page
 from autonas.run_folder import read_evaluation, run_budget
 from autonas.suite.comparison import compare_runs, evaluated_parts, renew_comparisons
 from autonas.suite.parts import PARTS

@@ -87,7 +87,7 @@ def front(name: str, *, storage: str | None = None, out: str | Path = TRIALS) ->
 
 def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, file: str | Path | None = None) -> Path:
     """Write a study's report, by default to reports/<study>.html; returns where."""
-    from autonas.reporting.render import write_report
+    from autonas.pages.study_page import write_report
 
     study = read_study(name, storage=storage, out=out)
     return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study))

@@ -25,7 +25,7 @@ def report_run(run: str | Path, *, file: str | Path | None = None) -> Path:
     Raises:
         StudyError: there is no run in `run`, or its files cannot be read.
     """
-    from autonas.reporting.run_page import write_page
+    from autonas.pages.run_page import write_page
     from autonas.reporting.run_so_far import run_so_far
 
     folder = Path(run)
@@ -87,7 +87,7 @@ def evaluate(
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
     """
-    from autonas.reporting.run_page import write_page
+    from autonas.pages.run_page import write_page
     from autonas.suite.comparison import compare_runs, evaluated_parts, renew_comparisons
     from autonas.suite.running import evaluate_run  # torch comes with it
     from autonas.suite.subject import SuiteSettings

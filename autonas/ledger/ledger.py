@@ -39,7 +39,7 @@ from autonas.ledger.storage import (
     translated,
     without_password,
 )
-from autonas.trial import Failure, Outcome, Score, StudyRecord, to_json
+from autonas.trial import Failure, JobSpan, Outcome, Score, StudyRecord, to_json
 
 _METRICS = "study:metric_names"  # Optuna's: the names of the objectives
 _LARGEST_STEP = 2**31 - 1  # a database's integer
@@ -150,12 +150,14 @@ class Ledger:
         *,
         repeat_of: int | None = None,
         retry_of: int | None = None,
+        measured: JobSpan | None = None,
         sampler_state: Mapping[str, Any] | None = None,
     ) -> int:
         """A trial begins to train; returns its number. With `retry_of` it takes the place of that trial, which has failed."""
         original = None if retry_of is None else self._trial(retry_of)
         assert original is None or original.state == TrialState.FAIL, f"trial {retry_of} has not failed"
         record = {"spec": to_json(spec), "scores": to_json(scores), "repeat_of": repeat_of, "retry_of": retry_of}
+        record |= _span_of(measured)
         shown = readable.of_beginning(spec, self._judged(scores), repeat_of, retry_of)
         number = self._add(
             TrialState.RUNNING, params, distributions, record, shown, {**(sampler_state or {}), **constraint(0.0)}
@@ -177,6 +179,7 @@ class Ledger:
         nearest: Mapping[str, Any] | None,
         spec: ArchSpec | None = None,
         scores: Mapping[str, Score] | None = None,
+        measured: JobSpan | None = None,
     ) -> int:
         """A candidate that breaks a rule or a limit, and was not trained; returns its number."""
         record = {
@@ -185,6 +188,7 @@ class Ledger:
             "nearest": nearest,
             "spec": None if spec is None else to_json(spec),
             "scores": to_json(scores or {}),
+            **_span_of(measured),
         }
         shown = readable.of_infeasible(rule, reason) | readable.of_beginning(spec, self._judged(scores or {}))
         shown |= readable.of_nearest(params, nearest) if nearest is not None else {}
@@ -303,6 +307,10 @@ class Ledger:
         trial = self._trial(number)
         assert trial.state == TrialState.RUNNING, f"trial {number} has ended already, as {trial.state.name}"
         return trial
+
+
+def _span_of(measured: JobSpan | None) -> dict[str, Any]:
+    return {} if measured is None else {"measured": to_json(measured)}
 
 
 def check_new(name: str, folder: Path, url: str | None) -> None:

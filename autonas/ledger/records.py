@@ -14,7 +14,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from autonas.arch import ArchSpec
-from autonas.trial import Failure, Outcome, Score, TrialRecord, from_json
+from autonas.trial import Failure, JobSpan, Outcome, Score, TrialRecord, from_json
 
 FORMAT, FORMATS = 2, (1, 2)
 OURS = "autonas:"
@@ -96,6 +96,7 @@ def _beginning(trial: FrozenTrial, kept: Mapping[str, Any]) -> TrialRecord:
         repeat_of=kept.get("repeat_of"),
         retry_of=kept.get("retry_of"),
         scores={name: from_json(Score, score) for name, score in kept.get("scores", {}).items()},
+        measured=None if kept.get("measured") is None else from_json(JobSpan, kept["measured"]),
         nearest=kept.get("nearest"),
         sampler_state={key: v for key, v in trial.system_attrs.items() if not key.startswith((OURS, "constraints"))},
     )

@@ -1,6 +1,6 @@
 """The report of a study, worked out from its ledger: standings with their probabilities, and everything around them.
 
-The entry of the package for data; numpy only. HTML is in render.py, the terminal's table in text.py.
+The entry of the package for data; numpy only. HTML is in pages/, the terminal's table in text.py.
 """
 
 from __future__ import annotations

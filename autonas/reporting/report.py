@@ -1,4 +1,4 @@
-"""What a report says, as records. How it is worked out is in the sibling modules, how it looks in text.py and render.py."""
+"""What a report says, as records. How it is worked out is in the sibling modules, how it looks in text.py and pages/."""
 
 from __future__ import annotations
 

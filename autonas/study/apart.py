@@ -12,7 +12,7 @@ from autonas.arch import ArchSpec
 from autonas.errors import ClusterError, InfeasibleArch
 from autonas.policy import calibration
 from autonas.study.files import trial_folder
-from autonas.trial import Budget, Job, Outcome, Score, TrainingSettings, to_json
+from autonas.trial import Budget, Job, JobSpan, Outcome, Score, TrainingSettings, to_json
 
 if TYPE_CHECKING:
     from autonas.study.search import Search
@@ -48,8 +48,8 @@ def run_apart(search: Search, jobs: Sequence[Job], ended: Callable[[Job, Outcome
                     ended(asked, outcome)
 
 
-def measure_latency(search: Search, spec: ArchSpec, number: int) -> dict[str, Score]:
-    """The latency scores of the architecture that may become trial `number`.
+def measure_latency(search: Search, spec: ArchSpec, number: int) -> tuple[dict[str, Score], JobSpan | None]:
+    """The latency scores of the architecture that may become trial `number`, and the job that measured them.
 
     Raises:
         InfeasibleArch: it cannot be measured.
@@ -65,7 +65,7 @@ def measure_latency(search: Search, spec: ArchSpec, number: int) -> dict[str, Sc
         raise ClusterError(f"a latency could not be measured: {outcome.failure.message}. Go on with --resume.")
     if outcome.failure is not None:
         raise InfeasibleArch("latency", f"its latency could not be measured: {outcome.failure.message}")
-    return dict(outcome.scores)
+    return dict(outcome.scores), outcome.span
 
 
 def calibrate(search: Search) -> TrainingSettings:
@@ -126,6 +126,7 @@ def _entry(point: calibration.Point, outcome: Outcome) -> dict[str, Any]:
         "failure": None if outcome.failure is None else outcome.failure.kind,
         "tokens": outcome.tokens,
         "seconds": outcome.seconds,
+        "span": to_json(outcome.span),
     }
 
 

@@ -27,7 +27,7 @@ from autonas.run_folder import write_json
 from autonas.study import files
 from autonas.study.apart import calibrate, measure_latency
 from autonas.study.clock import Clock
-from autonas.trial import Budget, Failure, Job, Outcome, Score, StudyRecord, TrialRecord, from_json, to_json
+from autonas.trial import Budget, Failure, Job, JobSpan, Outcome, Score, StudyRecord, TrialRecord, from_json, to_json
 
 CANCELLED = "cancelled"
 WARM_START = "warm_start"  # an attribute of a study: what earlier trainings suggested to it
@@ -174,12 +174,14 @@ class Search:
         space = self.recipe.space
         spec: ArchSpec | None = None
         scores: dict[str, Score] = {}
+        measured: JobSpan | None = None
         try:
             spec = space.decode(step.params)
             scores = {name: Score.exact(value, OBJECTIVES[name].unit) for name, value in space.price(spec).items()}
             space.screen(spec)
             if self.recipe.needs_latency:
-                scores |= measure_latency(self, spec, len(study.trials))
+                timed, measured = measure_latency(self, spec, len(study.trials))
+                scores |= timed
                 space.limits.screen({name: score.value for name, score in scores.items()})
         except InfeasibleArch as broken:
             self.ledger.add_infeasible(
@@ -190,9 +192,10 @@ class Search:
                 nearest=space.nearest_legal(step.params),
                 spec=spec,
                 scores=scores,
+                measured=measured,
             )
             return
-        self.ledger.begin(step.params, self.distributions, spec, scores, sampler_state=step.sampler_state)
+        self.ledger.begin(step.params, self.distributions, spec, scores, measured=measured, sampler_state=step.sampler_state)
 
     def _train(self, trial: TrialRecord, rung: int) -> None:
         assert trial.spec is not None
@@ -234,7 +237,7 @@ class Search:
             return  # of an attempt that was given up
         del self.running[outcome.trial]
         write_json(self.folder / "outcomes" / f"{job.name}.json", to_json(outcome))
-        failure = outcome.failure
+        failure = None if outcome.failure is None else dataclasses.replace(outcome.failure, span=outcome.span)
         if failure is None:
             self.ledger.finish_rung(outcome)
         elif self.is_worth_retrying(outcome, len(self.ledger.read().trials[outcome.trial].retries)):

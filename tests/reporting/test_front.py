@@ -90,6 +90,6 @@ def test_objectives_may_leave_out_the_loss() -> None:
 
 
 def test_reporting_needs_neither_torch_nor_optuna() -> None:
-    code = "import sys, autonas.reporting.front, autonas.reporting.render, autonas.reporting.text; "
+    code = "import sys, autonas.reporting.front, autonas.pages.study_page, autonas.reporting.text; "
     code += "sys.exit(any(name in sys.modules for name in ('torch', 'optuna', 'ray')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

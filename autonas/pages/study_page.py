@@ -1,30 +1,26 @@
 """A report as one HTML file that opens offline: nothing is loaded from anywhere, and no text of a study can run as a script.
 
-What is drawn is worked out in charts.py, curves.py and tables.py; report.html, report.css and report.js say how it looks. The
+What is drawn is worked out in charts.py, curves.py and tables.py; study.html, page.css and study.js say how it looks. The
 page is complete without scripts; its script links the drawings.
 """
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-import importlib.resources
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from autonas.errors import resource_error
+from autonas.pages.html import asset, content_digest, embedded_json, page_environment
 from autonas.reporting import charts, quantities, tables
 from autonas.reporting.curves import curves
 from autonas.reporting.evaluation import Values, findings_of, summary_table, title_of
 from autonas.reporting.front import build_report
-from autonas.reporting.generations import generations, printable
+from autonas.reporting.generations import generations
 from autonas.reporting.progress import agreement_text, agreements, control_text, hypervolume_text, prospect_text
 from autonas.reporting.report import Report
 from autonas.reporting.steps import steps
@@ -56,14 +52,14 @@ def write_report(study: StudyRecord, path: str | os.PathLike[str], runs: Mapping
 
 def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
     """The HTML of a report. The same report gives the same bytes."""
-    style, script = asset("report.css"), asset("report.js")
+    style, script = asset("page.css"), asset("study.js")
     assert "</" not in style and "</script" not in script
     study = report.study
     calibration = study.attributes.get("calibration") or {}
     rates, calibrated = tables.calibration_rows(calibration.get("points") or [])
     return (
         page_environment()
-        .get_template("report.html")
+        .get_template("study.html")
         .render(
             report=report,
             study=study,
@@ -94,54 +90,6 @@ def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
             data=embedded_json({"trials": tables.trial_details(report)}),
         )
     )
-
-
-def embedded_json(value: Any) -> Markup:
-    """JSON that can stand inside a script element: ASCII, without any character that HTML could take for its own."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-@functools.cache
-def page_environment() -> jinja2.Environment:
-    """Templates of this folder, with everything that is shown escaped and made printable."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(asset),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "tokens": quantities.tokens_text,
-        "duration": quantities.duration_text,
-        "spec": quantities.spec_text,
-        "reached": tables.reached,
-        "message": tables.message,
-        "facts": tables.facts,
-        "share": lambda value: f"{100 * value:.0f} %",
-        "rate": lambda value: f"{value:g}",
-    }
-    return environment
-
-
-def _finalize(value: Any) -> Any:
-    """Every text that is shown is made printable first, wherever it comes from."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@functools.cache
-def asset(name: str) -> str:
-    """The text of a file of this folder."""
-    return importlib.resources.files("autonas.reporting").joinpath(name).read_text(encoding="utf-8")
-
-
-def content_digest(text: str) -> str:
-    """A content security policy's name for exactly this inline text."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _flow(report: Report) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from autonas.reporting.render import write_report
+from autonas.pages.study_page import write_report
 from autonas.trial import StudyRecord
+from tests.pages.test_study_page import poisoned
 from tests.reporting.studies import make_study
-from tests.reporting.test_render import poisoned
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")

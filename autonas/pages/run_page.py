@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from autonas.arch import ArchSpec
 from autonas.data.cache import write_file
+from autonas.pages.html import asset, content_digest, page_environment
 from autonas.reporting import tables
 from autonas.reporting.charts import Frame
 from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context, scores_table, title_of
 from autonas.reporting.generations import chosen_samples, shown_sample
 from autonas.reporting.quantities import spec_text, tokens_text
-from autonas.reporting.render import asset, content_digest, page_environment
 from autonas.reporting.run_so_far import RunSoFar, facts_of, prediction_lines, run_so_far, training_figure
 from autonas.reporting.scales import Scale, Tick
 from autonas.run_folder import run_state
@@ -40,7 +40,7 @@ def write_page(values: Values, run: Path, target: Path | None = None) -> Path:
 
 def render_page(values: Values, name: str, so_far: RunSoFar | None = None, predictions: Sequence[str] = ()) -> str:
     """The HTML of a run: its evaluation.json, and where it stands. The same values give the same bytes."""
-    style = asset("report.css")
+    style = asset("page.css")
     environment: dict[str, Any] = values.get("evaluated") or values.get("environment") or {}
     collapse = values.get("suite", {}).get("collapse")
     return (

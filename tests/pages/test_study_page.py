@@ -16,11 +16,12 @@ import pytest
 
 from autonas.errors import ResourceError
 from autonas.objective import OBJECTIVES
+from autonas.pages.html import asset, embedded_json
+from autonas.pages.study_page import render, write_report
 from autonas.reporting import tables
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import chosen_samples, printable
 from autonas.reporting.progress import control_text, hypervolume_text, prospect_text
-from autonas.reporting.render import asset, embedded_json, render, write_report
 from autonas.trial import Sample, StudyRecord
 from tests.reporting.studies import make_study, with_controls
 
@@ -296,7 +297,7 @@ def test_every_trial_of_the_front_and_no_other_has_the_command_that_promotes_it(
     front = {str(standing.number) for standing in report.front}
     commands = {number: entry["command"] for number, entry in details.items() if entry["command"]}
     assert commands == {number: f"autonas promote quickstart --trial {number}" for number in front}
-    assert "entry.command" in asset("report.js")
+    assert "entry.command" in asset("study.js")
 
 
 def test_promotions_are_told_with_their_reason_and_how_they_ended() -> None:
