@@ -1,4 +1,8 @@
-"""What all pages are made of: templates with everything escaped, texts of our own, and JSON that cannot act."""
+"""What all pages are made of: templates with everything escaped, our own style and scripts, figures, and JSON that cannot act.
+
+A page is one file. Its content security policy lets it load nothing from anywhere and run no script but those written here and
+Plotly's, which are named by their digests; styles may stand in attributes, since Plotly writes some there.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,69 @@ import functools
 import hashlib
 import importlib.resources
 import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from autonas.errors import resource_error
+from autonas.figures import theme
+from autonas.figures.embedding import Figures, figure_json, plotly_script
 from autonas.reporting import quantities, tables
 from autonas.reporting.generations import printable
 
 
+def page(template: str, *, styles: Sequence[str], scripts: Sequence[str], figures: Figures, data: Mapping[str, Any], **values: Any) -> str:
+    """The HTML of a page from files of this folder. `data` and the figures are embedded as JSON for its scripts.
+
+    The same values give the same bytes.
+    """
+    style = _palette() + "".join(map(asset, styles))
+    script = "".join(map(asset, scripts))
+    assert "</" not in style and "</script" not in script
+    drawn = plotly_script() if figures else ""
+    allowed = " ".join(f"'{content_digest(text)}'" for text in (drawn, script) if text)
+    embedded = {**data, "figures": {name: figure_json(figure) for name, figure in figures.items()}}
+    return (
+        page_environment()
+        .get_template(template)
+        .render(
+            **values,
+            policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}",
+            style=Markup(style),
+            plotly=Markup(drawn),
+            script=Markup(script),
+            data=embedded_json({**embedded, "palette": {"light": theme.LIGHT, "dark": theme.DARK}}),
+        )
+    )
+
+
+def write_page(text: str, path: str | os.PathLike[str]) -> Path:
+    """Write a page to `path`, whole or not at all; missing folders are made. Returns the path.
+
+    Raises:
+        ResourceError: no space or no permission there.
+    """
+    target = Path(path)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(text.encode("utf-8"))
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise resource_error(error, target) from error
+    return target
+
+
 def embedded_json(value: Any) -> Markup:
     """JSON that can stand inside a script element: ASCII, without any character that HTML could take for its own."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
@@ -62,3 +117,15 @@ def asset(name: str) -> str:
 def content_digest(text: str) -> str:
     """A content security policy's name for exactly this inline text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _palette() -> str:
+    """The figures' colours as style variables: as the reader's system has it, unless the page's own switch says otherwise."""
+    light, dark = (
+        "".join(f"--{name}: {colour}; " for name, colour in colours.items()).strip() for colours in (theme.LIGHT, theme.DARK)
+    )
+    return (
+        f":root {{ color-scheme: light dark; {light} }}\n"
+        f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}\n'
+        f':root[data-theme="light"] {{ color-scheme: light; }}\n:root[data-theme="dark"] {{ color-scheme: dark; {dark} }}\n'
+    )
