@@ -35,10 +35,19 @@ def count_params(spec: ArchSpec) -> int:
 
 def forward_flops_per_token(spec: ArchSpec, context: int | None = None) -> int:
     """FLOPs of one token's forward pass, the mean over the positions of a causal window of `context` (default: the spec's)."""
+    return sum(flops_breakdown(spec, context).values())
+
+
+def flops_breakdown(spec: ArchSpec, context: int | None = None) -> dict[str, int]:
+    """The same by part: projections (of the attention), attention (its two products), feed_forward, head."""
     window = spec.context_length if context is None else context
-    # Position t attends to t + 1 tokens, (C + 1) / 2 on average, by two products of d multiply-adds each: 4d(C + 1) /
-    # 2.
-    return 2 * _matrix_params(spec) + spec.layers * 2 * spec.width * (window + 1)
+    return {
+        "projections": 2 * spec.layers * _attention_matrices(spec),
+        # Position t attends to t + 1 tokens, (C + 1) / 2 on average, by two products of d multiply-adds each.
+        "attention": spec.layers * 2 * spec.width * (window + 1),
+        "feed_forward": 2 * spec.layers * _feed_forward_matrices(spec),
+        "head": 2 * spec.vocab_size * spec.width,
+    }
 
 
 def training_flops_per_token(spec: ArchSpec) -> int:

@@ -24,7 +24,7 @@ def figure_json(figure: go.Figure) -> dict[str, Any]:
 @functools.cache
 def plotly_script() -> str:
     """Plotly's JavaScript as its Python library brings it, to stand inside a script element."""
-    script = get_plotlyjs()
+    script: str = get_plotlyjs()
     assert "</script" not in script and "<!--" not in script
     return script
 

@@ -79,8 +79,6 @@ def axis(title: str, *, unit: str = "", log: bool = False, **more: Any) -> dict[
         "automargin": True,
         "nticks": 6,
     }
-    if log:
-        made["dtick"] = "D2"  # 1, 2 and 5 of every decade
     if unit == "share":
         made["tickformat"] = ".0%"
     elif unit in SCALED_UNITS:

@@ -8,7 +8,8 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
   const { figures, palette } = autonas.data;
   const drawn = new Map(); // name -> its element, once drawn
   const listeners = [];
-  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"], scrollZoom: false };
+  let keptTrials = null; // by brushes; null: all
+  const CONFIG = { displaylogo: false, responsive: true, displayModeBar: "hover", modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]], scrollZoom: false };
 
   const inDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
@@ -21,6 +22,8 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
   autonas.colour = (name) => palette[inDark() ? "dark" : "light"][name];
 
   function narrowed(layout, element) {
+    // With a finger, a drag scrolls the page.
+    layout.dragmode = matchMedia("(pointer: fine)").matches ? "zoom" : false;
     if (element.clientWidth >= 480) return layout;
     for (const [key, axis] of Object.entries(layout)) if (/^[xy]axis/.test(key)) axis.nticks = Math.min(axis.nticks || 4, 4);
     return layout;
@@ -36,9 +39,17 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
       element.on("plotly_hover", (event) => tell("hover", event, name));
       element.on("plotly_unhover", () => tell("leave", null, name));
       element.on("plotly_click", (event) => tell("click", event, name));
-      element.on("plotly_relayout", (event) => { for (const listen of listeners) listen("relayout", event, name); });
+      element.on("plotly_relayout", (event) => {
+        // Ticks that were chosen for the whole of an axis do not suit a part of it.
+        for (const axis of ["xaxis", "yaxis"]) {
+          if (!figures[name].layout[axis]?.tickvals) continue;
+          const mode = event[`${axis}.range[0]`] !== undefined ? "auto" : event[`${axis}.autorange`] ? "array" : null;
+          if (mode && element.layout[axis].tickmode !== mode) Plotly.relayout(element, { [`${axis}.tickmode`]: mode });
+        }
+        for (const listen of listeners) listen("relayout", null, name, event); });
       element.dataset.drawn = "";
       remark(name);
+      if (keptTrials !== null) dimmed(name);
     });
   }
 
@@ -100,6 +111,11 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     places.set(name, found);
     return found;
   }
+  // A circle as a path: Plotly takes the negative ends of its own circles for zeros where an axis is logarithmic.
+  function ring(radius) {
+    const bend = 0.5523 * radius;
+    return `M${radius},0C${radius},${bend} ${bend},${radius} 0,${radius}C${-bend},${radius} ${-radius},${bend} ${-radius},0C${-radius},${-bend} ${-bend},${-radius} 0,${-radius}C${bend},${-radius} ${radius},${-bend} ${radius},0Z`;
+  }
   const marks = new Map(); // role -> {trial, colour, symbol}
   function shapesOf(name) {
     const shapes = [...(figures[name].layout.shapes || [])].map(coloured), own = placesOf(name);
@@ -107,7 +123,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
       for (const { xref, yref, isLine, points } of own.get(String(trial)) || []) {
         const line = { color: autonas.colour(colour), width: 2.2 };
         if (isLine && points.length > 1) shapes.push({ type: "path", path: `M${points.map((point) => point.join(",")).join("L")}`, xref, yref, line, layer: "above" });
-        else for (const [x, y] of points) shapes.push({ type: "circle", xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, x0: -size, x1: size, y0: -size, y1: size, line, layer: "above" });
+        else for (const [x, y] of points) shapes.push({ type: "path", path: ring(size), xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line, layer: "above" });
       }
     }
     return shapes;
@@ -123,9 +139,28 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     for (const name of drawn.keys()) remark(name);
   };
 
-  // Show or hide the traces of a kind of trial (a trace's meta says which) in all figures.
-  autonas.showKinds = (shown) => {
-    autonas.visible = (name, data) => data.map((trace) => trace.meta?.kind === undefined ? trace.visible ?? true : shown.has(trace.meta.kind));
+  // Show or hide the traces of a kind of trial (a trace's meta says which); which figures do so, `autonas.visible` says.
+  autonas.showKinds = () => {
     for (const [name, element] of drawn) Plotly.restyle(element, { visible: autonas.visible(name, figures[name].data) });
+  };
+
+  // Dim all trials but these in figures of points; null: none is dimmed.
+  autonas.dim = (kept) => {
+    keptTrials = kept;
+    for (const name of drawn.keys()) dimmed(name);
+  };
+
+  function dimmed(name) {
+    const element = drawn.get(name), traces = figures[name].data;
+    const own = traces.map((trace, index) => index).filter((index) => traces[index].customdata && (traces[index].mode || "").startsWith("markers"));
+    if (!own.length || !("drawn" in element.dataset)) return;
+    const chosen = own.map((index) => keptTrials === null ? null : traces[index].customdata.map((trial, i) => keptTrials.has(String([trial].flat()[0])) ? i : -1).filter((i) => i >= 0));
+    Plotly.restyle(element, { selectedpoints: chosen, unselected: { marker: { opacity: 0.12 }, textfont: { color: "rgba(0,0,0,0)" } } }, own);
+  }
+
+  // A small figure that is none of the page's own, such as a part of one.
+  autonas.plotInto = (element, figure) => {
+    const { data, layout } = coloured(figure);
+    return Plotly.newPlot(element, data, narrowed(layout, element), { ...CONFIG, displayModeBar: false });
   };
 })();

@@ -26,7 +26,9 @@ from autonas.reporting import quantities, tables
 from autonas.reporting.generations import printable
 
 
-def page(template: str, *, styles: Sequence[str], scripts: Sequence[str], figures: Figures, data: Mapping[str, Any], **values: Any) -> str:
+def page(
+    template: str, *, styles: Sequence[str], scripts: Sequence[str], figures: Figures, data: Mapping[str, Any], **values: Any
+) -> str:
     """The HTML of a page from files of this folder. `data` and the figures are embedded as JSON for its scripts.
 
     The same values give the same bytes.

@@ -2,66 +2,84 @@
 // All text goes in as text, never as HTML.
 "use strict";
 (() => {
-  const root = document.documentElement;
-  root.classList.add("js");
-  const trials = JSON.parse(document.getElementById("data").textContent).trials;
-  const inspector = document.getElementById("inspector");
-  const tip = document.getElementById("tip");
+  const root = document.documentElement, { make } = autonas;
+  const inspector = document.getElementById("inspector"), tip = document.getElementById("tip");
 
-  const shown = new Map(); // trial -> the elements that show it
-  for (const element of document.querySelectorAll("[data-trial]")) {
-    const trial = element.dataset.trial;
-    if (!shown.has(trial)) shown.set(trial, []);
-    shown.get(trial).push(element);
-  }
-
+  const elementsOf = (trial) => trial === null ? [] : document.querySelectorAll(`[data-trial="${CSS.escape(trial)}"]`);
   let lit = null, pinned = null, opener = null;
 
   function light(trial) {
     if (trial === lit) return;
-    for (const element of shown.get(lit) || []) element.classList.remove("lit");
-    for (const element of shown.get(trial) || []) element.classList.add("lit");
+    for (const element of elementsOf(lit)) element.classList.remove("lit");
+    for (const element of elementsOf(trial)) element.classList.add("lit");
     lit = trial;
     root.classList.toggle("linking", trial !== null);
+    autonas.mark("lit", trial, "ink", 9);
   }
 
   const trialOf = (target) => {
     const element = target instanceof Element ? target.closest("[data-trial]") : null;
-    return element && element.dataset.trial in trials ? element.dataset.trial : null;
+    return element && autonas.hasTrial(element.dataset.trial) ? element.dataset.trial : null;
   };
 
-  function pointAt(event) {
+  let inFigure = false; // the pointer is at a trial of a figure, which Plotly's own label tells
+  document.addEventListener("pointermove", (event) => {
+    if (inFigure) return;
     const trial = trialOf(event.target);
     light(trial === null ? pinned : trial);
-    const onDrawing = trial !== null && event.target.closest("svg.plot");
+    const onDrawing = trial !== null && event.target.closest("svg.parallel");
     tip.hidden = !onDrawing;
     if (!onDrawing) return;
-    const entry = trials[trial];
-    tip.textContent = `Trial ${trial}: ${entry.spec}`;
+    tip.textContent = `Trial ${trial}: ${autonas.specOf(trial)}`;
     const x = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
     const y = event.clientY + tip.offsetHeight + 24 > innerHeight ? event.clientY - tip.offsetHeight - 10 : event.clientY + 16;
     tip.style.left = `${Math.max(x, 4)}px`;
     tip.style.top = `${y}px`;
-  }
-  document.addEventListener("pointermove", pointAt);
+  });
   root.addEventListener("pointerleave", () => { tip.hidden = true; light(pinned); });
   document.addEventListener("focusin", (event) => {
     if (inspector.contains(event.target)) return;
     const trial = trialOf(event.target);
-    if (trial !== null) light(trial);
-    else light(pinned);
+    light(trial === null ? pinned : trial);
   });
 
+  autonas.onFigures((what, trial, name, event) => {
+    if (what === "hover" && trial !== null && autonas.hasTrial(trial)) { inFigure = true; light(trial); }
+    if (what === "leave") { inFigure = false; light(pinned); }
+    if (what === "click" && trial !== null && autonas.hasTrial(trial)) { opener = null; pin(trial); }
+    if (what === "relayout") together(name, event);
+    if (what === "theme" && pinned !== null) pin(pinned);
+  });
+
+  // Zooming a panel of the scatter matrix zooms the same objective in the others.
+  let zooming = false;
+  function together(name, changes) {
+    if (zooming || !name.startsWith("scatter-")) return;
+    const [, across, up] = name.split("-");
+    const wanted = {};
+    for (const [axis, objective] of [["xaxis", across], ["yaxis", up]]) {
+      if (changes[`${axis}.autorange`]) wanted[objective] = null;
+      else if (changes[`${axis}.range[0]`] !== undefined) wanted[objective] = [changes[`${axis}.range[0]`], changes[`${axis}.range[1]`]];
+    }
+    if (!Object.keys(wanted).length) return;
+    zooming = true;
+    const all = [...autonas.drawnFigures].filter(([other]) => other !== name && other.startsWith("scatter-")).map(([other, element]) => {
+      const [, x, y] = other.split("-"), update = {};
+      for (const [axis, objective] of [["xaxis", x], ["yaxis", y]]) if (objective in wanted) Object.assign(update, wanted[objective] === null ? { [`${axis}.autorange`]: true } : { [`${axis}.range`]: wanted[objective] });
+      return Object.keys(update).length ? Plotly.relayout(element, update) : null;
+    });
+    Promise.all(all).then(() => { zooming = false; });
+  }
+
   document.addEventListener("click", (event) => {
-    if (inspector.contains(event.target)) return;
-    if (event.target.closest("thead, summary")) return;
-    const trial = trialOf(event.target);
-    const link = event.target.closest("a");
+    if (event.target.closest("thead, summary, form, .plotly, button")) return;
+    const trial = trialOf(event.target), link = event.target.closest("a"), within = inspector.contains(event.target);
     if (link && !link.classList.contains("trial")) return;
-    if (trial === null) { if (!link) unpin(); return; }
-    if (window.getSelection && String(window.getSelection())) return; // somebody copies text
+    if (trial === null) { if (!link && !within) unpin(); return; }
+    if (within && !link) return;
+    if (!link && window.getSelection && String(window.getSelection())) return; // somebody copies text
     event.preventDefault();
-    opener = link;
+    if (!within) opener = link;
     pin(trial);
   });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") unpin(); });
@@ -70,105 +88,93 @@
     pinned = trial;
     light(trial);
     tip.hidden = true;
-    inspector.replaceChildren(...details(trial));
+    autonas.afterDrawer = null;
+    const close = make("button", "×", "close");
+    close.type = "button";
+    close.setAttribute("aria-label", "Close");
+    close.addEventListener("click", unpin);
+    inspector.replaceChildren(close, make("h2", `Trial ${trial}`), ...autonas.details(trial));
     inspector.hidden = false;
     inspector.scrollTop = 0;
-    if (opener) inspector.querySelector("button").focus();
+    root.classList.add("inspecting");
+    autonas.afterDrawer?.();
+    if (opener) close.focus();
+    history.replaceState(null, "", `#trial-${trial}`);
   }
   function unpin() {
     if (pinned === null) return;
     pinned = null;
     inspector.hidden = true;
     inspector.replaceChildren();
+    root.classList.remove("inspecting");
     if (opener) opener.focus();
     opener = null;
     light(null);
+    history.replaceState(null, "", location.pathname + location.search);
   }
 
-  function make(name, text, className) {
-    const element = document.createElement(name);
-    if (text !== undefined) element.textContent = text;
-    if (className) element.className = className;
-    return element;
+  // The recommended trial is marked in every view.
+  let recommended = null;
+  autonas.recommend = (trial) => {
+    for (const element of document.querySelectorAll(".recommended-trial")) element.classList.remove("recommended-trial");
+    recommended = trial === null ? null : String(trial);
+    for (const element of elementsOf(recommended)) element.classList.add("recommended-trial");
+    autonas.mark("pick", recommended, "pick", 13);
+  };
+
+  // Which kinds of trial are in sight, and which of them pass the brushes.
+  const kinds = document.getElementById("kinds");
+  let kept = null;
+  function shownKinds() {
+    const shown = new Set([...kinds.querySelectorAll("input:checked")].map((input) => input.value));
+    if (shown.has("front")) shown.add("knee");
+    return shown;
+  }
+  function applyKinds() {
+    const shown = shownKinds();
+    for (const element of document.querySelectorAll("[data-kind]")) element.classList.toggle("unshown", !shown.has(element.dataset.kind));
+    autonas.showKinds(shown);
+  }
+  if (kinds) {
+    kinds.hidden = false;
+    kinds.addEventListener("change", applyKinds);
+    autonas.visible = (name, data) => data.map((trace) => trace.meta?.kind === undefined || !name.startsWith("scatter-") ? trace.visible ?? true : shownKinds().has(trace.meta.kind));
+    applyKinds();
+  }
+  autonas.filter = (found) => {
+    kept = found;
+    for (const element of document.querySelectorAll(".front-table tr[data-trial], .all tr[data-trial], svg.parallel .mark[data-trial]")) element.classList.toggle("out", kept !== null && !kept.has(element.dataset.trial));
+    autonas.dim(kept);
+  };
+
+  // Everything as CSV or JSON: what the page knows of each trial, one line each.
+  function csv() {
+    const columns = autonas.data.trials, { at } = autonas;
+    const heads = ["number", "kind", "repeat_of", "rung", "tokens", "probability", "seeds", "fingerprint"];
+    const cells = heads.map((name) => (i) => at(columns[name], i));
+    for (const [name, column] of Object.entries(columns.dimensions)) { heads.push(name); cells.push((i) => at(column, i)); }
+    for (const [name, column] of Object.entries(columns.scores)) for (const part of ["value", "low", "high"]) { heads.push(part === "value" ? name : `${name}_${part}`); cells.push((i) => at(column[part], i)); }
+    heads.push("reason");
+    cells.push((i) => at(columns.reason, i));
+    // A leading = + - @ of a text would be a formula to a spreadsheet.
+    const quoted = (value) => { const text = value === null || value === undefined ? "" : String(value); const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
+    return [heads, ...columns.number.map((_, i) => cells.map((cell) => cell(i)))].map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
+  }
+  autonas.csv = csv;
+  for (const button of document.querySelectorAll("[data-download]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const isCsv = button.dataset.download === "csv";
+      const text = isCsv ? csv() : JSON.stringify({ study: autonas.data.study, objectives: autonas.data.objectives, trials: autonas.data.trials }, null, 1);
+      const link = make("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: isCsv ? "text/csv" : "application/json" }));
+      link.download = `${autonas.data.file}.${button.dataset.download}`;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    });
   }
 
-  function table(rows) {
-    const result = make("table"), body = make("tbody");
-    for (const [name, unit, ...cells] of rows) {
-      const row = make("tr"), head = make("th", name);
-      head.scope = "row";
-      if (unit) head.append(make("small", unit));
-      row.append(head, ...cells.map((cell) => make("td", cell)));
-      body.append(row);
-    }
-    result.append(body);
-    return result;
-  }
-
-  const KINDS = { knee: "the knee of the front", front: "on the front", final: "finished, dominated", stopped: "stopped", infeasible: "infeasible", failed: "failed", live: "running", complete: "complete" };
-
-  function details(trial) {
-    const entry = trials[trial];
-    const close = make("button", "×", "close");
-    close.type = "button";
-    close.setAttribute("aria-label", "Close");
-    close.addEventListener("click", unpin);
-    const sure = entry.probability ? `, with probability ${entry.probability} on the front` : "";
-    const parts = [close, make("h2", `Trial ${trial}`), make("p", `${KINDS[entry.kind] || entry.kind}${sure}; reached ${entry.reached}`)];
-    if (entry.reason) parts.push(make("p", entry.reason));
-    if (entry.command) {
-      const command = make("p", "Train it in full: ");
-      command.append(make("code", entry.command));
-      parts.push(command);
-    }
-    if (entry.scores.length) parts.push(make("h3", "Scores"), table(entry.scores));
-    const curve = curveOf(trial);
-    if (curve) parts.push(make("h3", "Learning curve"), curve);
-    const samples = [...document.querySelectorAll(`[data-samples="${CSS.escape(trial)}"] .sample`)].slice(0, 4);
-    if (samples.length) parts.push(make("h3", "Generations"), ...samples.map((sample) => sample.cloneNode(true)));
-    parts.push(make("h3", "Architecture"), table(entry.dimensions.map(([name, value]) => [name, "", value])));
-    return parts;
-  }
-
-  function curveOf(trial) {
-    const plot = document.querySelector("svg.curves");
-    const own = plot && plot.querySelector(`.mark[data-trial="${CSS.escape(trial)}"]`);
-    if (!own) return null;
-    const copy = plot.cloneNode(false);
-    copy.removeAttribute("aria-label");
-    copy.setAttribute("aria-hidden", "true");
-    const mark = own.cloneNode(true);
-    mark.classList.add("lit");
-    copy.append(plot.querySelector(".axes").cloneNode(true), ...[...plot.querySelectorAll(".baseline")].map((b) => b.cloneNode(true)), mark);
-    return copy;
-  }
-
-  // Tables sort by a click on a column's head: numbers as numbers, what is missing last.
-  for (const sortable of document.querySelectorAll("table.sortable")) {
-    for (const head of sortable.tHead.rows[0].cells) {
-      if (!("sort" in head.dataset)) continue;
-      const button = make("button");
-      button.type = "button";
-      button.append(...head.childNodes);
-      head.append(button);
-      button.addEventListener("click", () => sortBy(sortable, head));
-    }
-  }
-
-  function sortBy(sortable, head) {
-    const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-    for (const cell of sortable.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-    const key = (row) => {
-      const text = (row.cells[head.cellIndex].dataset.value || "").replace("−", "-");
-      return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
-    };
-    const compare = (a, b) => {
-      const x = key(a), y = key(b);
-      if (x === "" || y === "") return (x === "") - (y === "");
-      return typeof x === "number" && typeof y === "number" ? sign * (x - y) : sign * String(x).localeCompare(String(y));
-    };
-    const body = sortable.tBodies[0];
-    body.append(...[...body.rows].sort(compare));
-  }
+  autonas.showChoice?.();
+  const asked = /^#trial-(\d+)$/.exec(location.hash);
+  if (asked && autonas.hasTrial(asked[1])) pin(asked[1]);
 })();

@@ -268,6 +268,21 @@ def _alternatives(report: Report, picked: Standing) -> tuple[Alternative, ...]:
     return tuple(Alternative(trial=other.number, text=_against(report, picked, other)) for other in neighbours)
 
 
+def neighbours(report: Report, standing: Standing, count: int = 3) -> tuple[Alternative, ...]:
+    """The front's nearest other trials, each objective scaled over the front; what one would gain or pay by moving there."""
+    front = report.front
+    if not front:
+        return ()
+    rows = history.values([one.trial for one in (*front, standing)], report.objectives)
+    low, high = rows[:-1].min(axis=0), rows[:-1].max(axis=0)
+    away = np.sqrt(((rows - rows[-1]) ** 2 / np.where(high > low, high - low, 1.0) ** 2).sum(axis=1))
+    others = sorted(
+        (pair for pair in zip(away.tolist(), front, strict=False) if pair[1].number != standing.number),
+        key=lambda pair: (pair[0], pair[1].number),
+    )
+    return tuple(Alternative(trial=other.number, text=_against(report, standing, other)) for _, other in others[:count])
+
+
 def _against(report: Report, picked: Standing, other: Standing) -> str:
     """What `other` gains, and what it costs, against the pick."""
     gains: list[str] = []
@@ -277,7 +292,9 @@ def _against(report: Report, picked: Standing, other: Standing) -> str:
         if own != its:
             (gains if its < own else costs).append(_amount(report, objective, picked, other))
     # Of two trials on one front each is better somewhere, or they are equal.
-    return f"has {' and '.join(gains)} at {' and '.join(costs)}" if gains and costs else "has the same scores"
+    if not costs or not gains:
+        return f"has {' and '.join(gains)}, and nothing worse" if gains else "has the same scores"
+    return f"has {' and '.join(gains)} at {' and '.join(costs)}"
 
 
 def _amount(report: Report, objective: Objective, picked: Standing, other: Standing) -> str:

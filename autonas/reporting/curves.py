@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autonas.reporting.charts import Frame, kind_of
+from autonas.reporting.charts import Frame
 from autonas.reporting.labels import spread
+from autonas.reporting.marks import kind_of
 from autonas.reporting.report import Report
 from autonas.reporting.scales import Scale
 from autonas.trial import Outcome, TrialRecord

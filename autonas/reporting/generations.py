@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autonas.reporting.charts import kind_of
+from autonas.reporting.marks import kind_of
 from autonas.reporting.quantities import spec_text
 from autonas.reporting.report import Report
 from autonas.trial import Sample

@@ -55,6 +55,16 @@ class Scale:
         return tuple(Tick(at=self.at(value), text=tick_text(value, unit, step)) for value in values)
 
 
+def log_ticks(values: Sequence[float], unit: str, count: int = 5) -> list[tuple[float, str]]:
+    """Round values over the reach of these and their labels, for a logarithmic axis: few enough to be read."""
+    scale = Scale.over(values, 0.0, 1.0, log=True)
+    found = _log_values(scale.low, scale.high, count)
+    if len(found) < 3:
+        found = _linear_values(scale.low, scale.high, count)
+    step = min((b - a for a, b in itertools.pairwise(found)), default=1.0)
+    return [(value, tick_text(value, unit, step)) for value in found]
+
+
 def tick_text(value: float, unit: str, step: float) -> str:
     """A label with as many decimals as tell it from its neighbours `step` away."""
     if unit == "share":

@@ -9,9 +9,9 @@ from typing import Any
 
 from autonas.arch import ArchSpec
 from autonas.objective import OBJECTIVES
-from autonas.reporting.charts import kind_of
 from autonas.reporting.generations import printable
 from autonas.reporting.history import beats
+from autonas.reporting.marks import kind_of
 from autonas.reporting.quantities import (
     common_error,
     half_width,
