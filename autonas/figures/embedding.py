@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import gzip
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -23,10 +25,15 @@ def figure_json(figure: go.Figure) -> dict[str, Any]:
 
 @functools.cache
 def plotly_script() -> str:
-    """Plotly's JavaScript as its Python library brings it, to stand inside a script element."""
+    """Plotly's JavaScript as its Python library brings it."""
     script: str = get_plotlyjs()
-    assert "</script" not in script and "<!--" not in script
     return script
+
+
+@functools.cache
+def packed_script() -> str:
+    """The same, packed: gzip in base64, 1.9 MB instead of 4.8. A page's script unpacks it."""
+    return base64.b64encode(gzip.compress(plotly_script().encode("utf-8"), compresslevel=9, mtime=0)).decode("ascii")
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,8 @@ import plotly.graph_objects as go
 # A figure is made for light paper; a page turns each of these colours into that of the same name on dark paper.
 LIGHT: Final = {
     "paper": "#fffffb",
+    "raised": "#f6f5ee",
+    "alarm-paper": "#fdf0ec",
     "ink": "#1c1c1a",
     "soft": "#5c5b55",
     "rule": "#d8d6cb",
@@ -28,6 +30,8 @@ LIGHT: Final = {
 }
 DARK: Final = {
     "paper": "#14161a",
+    "raised": "#1d2025",
+    "alarm-paper": "#2c1b1a",
     "ink": "#e9e7e1",
     "soft": "#a8a69e",
     "rule": "#383b41",

@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from autonas.errors import resource_error
 from autonas.figures import theme
-from autonas.figures.embedding import Figures, figure_json, plotly_script
+from autonas.figures.embedding import Figures, figure_json, packed_script, plotly_script
 from autonas.reporting import quantities, tables
 from autonas.reporting.generations import printable
 
@@ -36,8 +36,7 @@ def page(
     style = _palette() + "".join(map(asset, styles))
     script = "".join(map(asset, scripts))
     assert "</" not in style and "</script" not in script
-    drawn = plotly_script() if figures else ""
-    allowed = " ".join(f"'{content_digest(text)}'" for text in (drawn, script) if text)
+    allowed = " ".join(f"'{content_digest(text)}'" for text in ([plotly_script()] if figures else []) + [script])
     embedded = {**data, "figures": {name: figure_json(figure) for name, figure in figures.items()}}
     return (
         page_environment()
@@ -46,7 +45,7 @@ def page(
             **values,
             policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}",
             style=Markup(style),
-            plotly=Markup(drawn),
+            plotly=packed_script() if figures else "",
             script=Markup(script),
             data=embedded_json({**embedded, "palette": {"light": theme.LIGHT, "dark": theme.DARK}}),
         )

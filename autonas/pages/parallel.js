@@ -40,7 +40,7 @@
       apply();
     }
     let start = null;
-    area.addEventListener("pointerdown", (event) => { start = height(event); area.setPointerCapture(event.pointerId); event.preventDefault(); axis.focus(); });
+    area.addEventListener("pointerdown", (event) => { start = height(event); area.setPointerCapture(event.pointerId); event.preventDefault(); axis.focus({ preventScroll: true }); });
     area.addEventListener("pointermove", (event) => { if (start !== null) { const end = height(event); if (Math.abs(end - start) > 3) put([Math.min(start, end), Math.max(start, end)]); } });
     area.addEventListener("pointerup", (event) => { if (start !== null && Math.abs(height(event) - start) <= 3) put(null); start = null; });
     area.addEventListener("click", (event) => event.stopPropagation());

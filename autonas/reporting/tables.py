@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autonas.arch import ArchSpec
-from autonas.objective import OBJECTIVES
-from autonas.reporting.generations import printable
 from autonas.reporting.history import beats
 from autonas.reporting.marks import kind_of
 from autonas.reporting.quantities import (
@@ -104,17 +101,6 @@ def calibration_rows(points: Iterable[Mapping[str, Any]]) -> tuple[list[float], 
         cells = [(_calibration_text(by_rate.get(rate)), rate == best) for rate in rates]
         rows.append((shape, cells))
     return rates, rows
-
-
-def trial_details(report: Report) -> dict[str, Any]:
-    """What the page's script shows of every trial, JSON-ready: state, architecture, and scores as text."""
-    standings = {standing.number: standing for standing in report.standings}
-    merged = {run.number: standing for standing in report.standings for run in standing.trial.runs[1:]}
-    return {
-        str(trial.number): _details(trial, standings.get(trial.number), report.study.name)
-        for trial in report.study.trials
-        if trial.spec is not None and trial.number not in merged
-    }
 
 
 def reached(trial: TrialRecord) -> str:
@@ -215,32 +201,3 @@ def promotion_rows(study: StudyRecord) -> list[dict[str, str]]:
             }
         )
     return rows
-
-
-def _promotion_of(study: str, trial: TrialRecord) -> str:
-    """The command that trains it in full."""
-    return shlex.join(["autonas", "promote", printable(study), "--trial", str(trial.number)])
-
-
-def _details(trial: TrialRecord, standing: Standing | None, study: str) -> dict[str, Any]:
-    assert trial.spec is not None
-    scores = standing.trial.scores if standing else {**trial.scores, **(trial.rungs[-1].scores if trial.rungs else {})}
-    kind = kind_of(standing) if standing else trial.state
-    return {
-        "kind": kind,
-        "spec": spec_text(trial.spec),
-        "reached": f"{reached(trial)}, {tokens_text(trial.rungs[-1].tokens)} tokens" if trial.rungs else reached(trial),
-        "reason": printable(trial.reason),
-        "probability": probability_text(standing.probability) if standing else "",
-        "command": _promotion_of(study, trial) if standing is not None and standing.on_front else "",
-        "dimensions": [[name.replace("_", " "), str(value)] for name, value in trial.spec.to_dict().items()],
-        "scores": [
-            [
-                OBJECTIVES[name].title if name in OBJECTIVES else name,
-                "" if score.unit in ("share", "bytes", "parameters") else score.unit,
-                score_text(score),
-                interval_text(score),
-            ]
-            for name, score in scores.items()
-        ],
-    }

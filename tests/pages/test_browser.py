@@ -1,63 +1,32 @@
-"""The report in a real browser, with the network off. Skipped where Debian's chromium and chromedriver are not installed."""
+"""The report in a real browser, with the network off: what is clicked, brushed and moved, and that all views agree."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
-import shutil
-from collections.abc import Iterator
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autonas.pages.study_page import write_report
+from autonas.promotion.select import Preference, choose
+from autonas.reporting.front import build_report
 from autonas.trial import StudyRecord
-from tests.pages.test_study_page import poisoned
+from tests.browsing import CHROMEDRIVER, CHROMIUM, browser, findings_of_axe, needs_chromium, requests_of, show, webdriver
+from tests.pages.test_study_page import EVIL, poisoned
 from tests.reporting.studies import make_study
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not on the PATH")
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-    driver.execute_cdp_cmd("Network.enable", {})
-    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-    driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
-    yield driver
-    driver.quit()
+__all__ = ["CHROMEDRIVER", "CHROMIUM", "browser"]  # a fixture, and what other tests ask for
+pytestmark = needs_chromium
+ESCAPE, ENTER, UP, DELETE = "\ue00c", "\ue007", "\ue013", "\ue017"
+WIDTHS = (390, 1280, 2560)
 
 
 def opened(browser: Any, study: StudyRecord, folder: Path, *, width: int = 1400, dark: bool = False) -> Any:
     """The browser with the study's report open at this width."""
-    path = write_report(study, folder / "report.html")
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get_log("browser")
-    browser.get_log("performance")
-    browser.get(path.as_uri())
-    return browser
+    return show(browser, write_report(study, folder / "report.html"), width=width, dark=dark)
 
 
 def lit(browser: Any) -> set[str]:
@@ -71,44 +40,214 @@ def point_at(browser: Any, selector: str, *, click: bool = False) -> None:
     (actions.click() if click else actions).perform()
 
 
-def test_it_opens_offline_without_an_error_or_a_request(browser: Any, tmp_path: Path) -> None:
-    opened(browser, make_study(), tmp_path)
+PLACE = """const [name, trial] = arguments, element = document.getElementById("figure-" + name);
+    element.scrollIntoView({block: "center"});
+    for (const [c, trace] of element.data.entries()) {
+        const i = (trace.customdata || []).findIndex((own) => String(own[0]) === trial);
+        if (i < 0 || trace.visible === false) continue;
+        const shown = [...element.data.keys()].filter((k) => element.data[k].visible !== false);
+        const node = element.querySelectorAll(".scatterlayer .trace .points")[shown.indexOf(c)];
+        const box = node.children[i].getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    }"""
+
+
+def point_in_figure(browser: Any, name: str, trial: int, *, click: bool = False) -> None:
+    """Move the pointer onto a trial's mark in a figure."""
+    x, y = browser.execute_script(PLACE, name, str(trial))
+    actions = webdriver.ActionChains(browser)
+    actions.w3c_actions.pointer_action.move_to_location(round(x) - 3, round(y) - 2)
+    actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
+    if click:
+        actions.w3c_actions.pointer_action.click()
+    actions.perform()
+
+
+def marked(browser: Any, name: str) -> list[dict[str, Any]]:
+    """The shapes over a figure."""
+    found: list[dict[str, Any]] = browser.execute_script(f"return document.getElementById('figure-{name}').layout.shapes || []")
+    return found
+
+
+def wait_for(browser: Any, script: str) -> Any:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 10).until(lambda driver: driver.execute_script(f"return {script}"))
+
+
+def columns(browser: Any) -> dict[int, dict[str, str]]:
+    """What the page offers as CSV, by trial."""
+    rows = csv.DictReader(io.StringIO(browser.execute_script("return autonas.csv()")))
+    return {int(row["number"]): row for row in rows}
+
+
+# It opens
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_opens_offline_without_an_error_a_request_or_a_barrier(browser: Any, tmp_path: Path, width: int, dark: bool) -> None:
+    opened(browser, make_study(), tmp_path, width=width, dark=dark)
+    assert browser.get_log("browser") == [] and requests_of(browser) == []
+    drawn = browser.execute_script("return [...document.querySelectorAll('.plotly .scatterlayer')].length")
+    assert drawn >= 6
+    assert findings_of_axe(browser) == []
+    browser.execute_script("document.querySelector('.front-table a.trial').click()")
+    browser.execute_script("document.getElementById('inspector').animate([], 0)")
+    assert findings_of_axe(browser) == [] and browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("objectives", [2, 4, 6])
+@pytest.mark.parametrize("width", [320, *WIDTHS])
+def test_the_page_never_scrolls_sideways(browser: Any, tmp_path: Path, width: int, objectives: int) -> None:
+    names = ("val_loss", "params", "latency", "collapse_rate", "memory", "bits_per_byte")[:objectives]
+    opened(browser, make_study(objectives=names), tmp_path, width=width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    # Text that is cut off without a way to reach it would be no better.
+    clipped = """return [...document.querySelectorAll('main *')].filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth
+        && getComputedStyle(e).overflowX === 'hidden' && !e.closest('.plotly')).length"""
+    assert browser.execute_script(clipped) == 0
+
+
+def test_a_study_with_one_objective_or_without_a_front_opens_too(browser: Any, tmp_path: Path) -> None:
+    opened(browser, make_study(objectives=("val_loss",)), tmp_path)
+    assert browser.get_log("browser") == [] and browser.find_element("id", "recommended").text.startswith("Trial")
+    opened(browser, dataclasses.replace(make_study(), trials=(), timeline=(), attributes={}), tmp_path)
     assert browser.get_log("browser") == []
-    requests = [entry["message"] for entry in browser.get_log("performance") if "Network.requestWillBeSent" in entry["message"]]
-    assert not [message for message in requests if '"url":"http' in message]
-    assert browser.execute_script("return document.documentElement.classList.contains('js')")
+    assert "no front" in browser.find_element("css selector", "header").text
+
+
+def test_hostile_text_does_nothing(browser: Any, tmp_path: Path) -> None:
+    opened(browser, poisoned(), tmp_path)
+    assert browser.get_log("browser") == []
+    point_at(browser, ".front-table tbody tr a.trial", click=True)
+    assert "</script>" in browser.find_element("id", "inspector").text
+    browser.execute_script("document.querySelector('.all a, .all tr').click()")
+    assert not browser.find_elements("css selector", "img[src=x]") and browser.get_log("browser") == []
+    assert any(EVIL[:20] in cell for row in columns(browser).values() for cell in row.values() if cell)
+
+
+# All views agree with the ledger
+
+
+def test_the_table_the_figures_and_the_csv_say_what_the_ledger_says(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=40, survivors=16, infeasible=8, failures=2)
+    report = build_report(study)
+    opened(browser, study, tmp_path)
+    rows = columns(browser)
+    assert sorted(rows) == [trial.number for trial in study.trials]
+    kinds = {s.number: "knee" if s.is_knee else "front" if s.on_front else "final" for s in report.standings}
+    for trial in study.trials:
+        row = rows[trial.number]
+        assert row["kind"] == kinds.get(trial.number, "repeat" if trial.repeat_of is not None else trial.state)
+        assert (row["width"] or None) == (str((trial.spec.to_dict() if trial.spec else trial.params)["width"]))
+        assert row["fingerprint"] == (trial.spec.fingerprint if trial.spec else "")
+    for standing in report.standings:
+        for name, score in standing.trial.scores.items():
+            own = rows[standing.number]
+            told = [float(own[key]) for key in (name, f"{name}_low", f"{name}_high")]
+            assert told == pytest.approx([score.value, score.low, score.high], rel=1e-5)
+    heads = browser.execute_script(
+        """return [...document.querySelectorAll(".front-table tbody tr")].map(
+            (row) => [row.dataset.trial, ...[...row.cells].slice(2, 6).map((cell) => Number(cell.dataset.value))])"""
+    )
+    assert {int(number) for number, *_ in heads} == set(kinds)
+    for number, *values in heads:
+        wanted = [float(rows[int(number)][objective.name]) for objective in report.objectives]
+        assert values == pytest.approx(wanted, rel=1e-5)
+    drawn = browser.execute_script(
+        """return document.getElementById("figure-scatter-val_loss-params").data.flatMap(
+            (trace) => trace.x.map((x, i) => [trace.customdata[i][0], x, trace.y[i]]))"""
+    )
+    for number, x, y in drawn:
+        assert (x, y) == pytest.approx((float(rows[number]["val_loss"]), float(rows[number]["params"])), rel=1e-5)
+    assert set(kinds) <= {number for number, *_ in drawn}
+
+
+def test_a_formula_in_a_name_is_text_in_the_csv(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    trials = (dataclasses.replace(study.trials[0], reason='=1+1,"x"\n2'), *study.trials[1:])
+    opened(browser, dataclasses.replace(study, trials=trials), tmp_path)
+    assert columns(browser)[0]["reason"] == '\'=1+1,"x"\n2'
+
+
+# Pointing, clicking, keyboard
 
 
 def test_pointing_at_a_trial_lights_it_in_every_view(browser: Any, tmp_path: Path) -> None:
-    opened(browser, make_study(), tmp_path)
-    knee = browser.find_element("css selector", "tr.knee").get_attribute("data-trial")
-    point_at(browser, "svg.scatter .mark.knee .hit")
-    assert lit(browser) == {knee}
-    views = ("svg.scatter .lit", "svg.parallel .lit", "svg.curves .lit", "svg.steps .lit", ".front-table .lit", ".all .lit")
-    assert all(browser.find_elements("css selector", view) for view in views)
-    assert browser.find_element("id", "tip").text.startswith(f"Trial {knee}:")
+    study = make_study()
+    knee = build_report(study).knee
+    assert knee is not None
+    opened(browser, study, tmp_path)
+    point_in_figure(browser, "scatter-val_loss-params", knee.number)
+    wait_for(browser, "document.querySelector('.lit')")
+    assert lit(browser) == {str(knee.number)}
+    assert all(browser.find_elements("css selector", f"{view} .lit") for view in ("svg.parallel", ".front-table", ".all"))
+    for name in ("scatter-val_loss-params", "scatter-latency-collapse_rate"):
+        assert any(shape["path"].startswith("M9,0") for shape in marked(browser, name))
     point_at(browser, "h1")
-    assert lit(browser) == set() and not browser.find_element("id", "tip").is_displayed()
+    wait_for(browser, "!document.querySelector('.lit')")
+    middle = """const line = document.querySelector("svg.parallel .mark.knee .reach");
+        line.scrollIntoView({block: "center"});
+        const place = line.getPointAtLength(line.getTotalLength() * 0.43).matrixTransform(line.getScreenCTM());
+        return [place.x, place.y];"""
+    x, y = browser.execute_script(middle)
+    actions = webdriver.ActionChains(browser)
+    actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
+    actions.perform()
+    assert browser.find_element("id", "tip").text.startswith(f"Trial {knee.number}:")
 
 
-def test_a_click_shows_details_and_escape_puts_them_away(browser: Any, tmp_path: Path) -> None:
-    opened(browser, make_study(), tmp_path)
-    point_at(browser, "svg.scatter .mark.knee .hit", click=True)
+def test_a_click_in_a_figure_shows_details_and_escape_puts_them_away(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    knee = build_report(study).knee
+    assert knee is not None
+    opened(browser, study, tmp_path)
+    point_in_figure(browser, "scatter-params-latency", knee.number, click=True)
     inspector = browser.find_element("id", "inspector")
+    wait_for(browser, "!document.getElementById('inspector').hidden")
     words = inspector.text
-    for part in ("knee of the front", "Validation loss", "Learning curve", "Generations", "Architecture", "layers"):
+    for part in (
+        "knee of the front",
+        "Validation loss",
+        "Nearest on the front",
+        "Generations",
+        "Architecture",
+        "Attention",
+        "embedding",
+    ):
         assert part in words
-    assert inspector.find_elements("css selector", "svg .lit") and inspector.find_elements("css selector", ".sample pre")
+    assert f"autonas promote quickstart --trial {knee.number}" in words and inspector.find_elements(
+        "css selector", ".sample pre"
+    )
+    assert browser.current_url.endswith(f"#trial-{knee.number}")
     point_at(browser, "h1")
     assert lit(browser) != set(), "what was clicked stays"
-    webdriver.ActionChains(browser).send_keys("\ue00c").perform()
+    webdriver.ActionChains(browser).send_keys(ESCAPE).perform()
     assert not inspector.is_displayed() and lit(browser) == set()
 
 
-def test_a_stopped_trial_has_details_too(browser: Any, tmp_path: Path) -> None:
-    opened(browser, make_study(), tmp_path)
-    point_at(browser, ".chip a", click=True)
+def test_a_link_to_a_trial_opens_its_details(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    number = next(trial.number for trial in study.trials if trial.state == "stopped")
+    path = write_report(study, tmp_path / "report.html")
+    browser.get("about:blank")
+    browser.get(f"{path.as_uri()}#trial-{number}")
     assert "stopped" in browser.find_element("id", "inspector").text
+    assert "not to be compared with the front" in browser.find_element("id", "inspector").text
+
+
+def test_the_parts_of_a_trial_add_up_to_its_parameters(browser: Any, tmp_path: Path) -> None:
+    from autonas import cost
+
+    study = make_study()
+    opened(browser, study, tmp_path)
+    read = """return ["params", "flops"].map((name) => Object.values(autonas.data.trials.parts[name]).reduce(
+        (sum, column) => sum + (autonas.at(column, arguments[0]) || 0), 0))"""
+    for trial in study.trials:
+        if trial.spec is not None:
+            told = browser.execute_script(read, trial.number)
+            assert told == [cost.count_params(trial.spec), cost.forward_flops_per_token(trial.spec)]
 
 
 def test_everything_works_from_the_keyboard(browser: Any, tmp_path: Path) -> None:
@@ -116,9 +255,9 @@ def test_everything_works_from_the_keyboard(browser: Any, tmp_path: Path) -> Non
     link = browser.find_element("css selector", ".front-table tbody tr:nth-child(2) a.trial")
     browser.execute_script("arguments[0].focus()", link)
     assert lit(browser) == {link.text}
-    link.send_keys("\ue007")
+    link.send_keys(ENTER)
     assert browser.switch_to.active_element.get_attribute("aria-label") == "Close"
-    browser.switch_to.active_element.send_keys("\ue007")
+    browser.switch_to.active_element.send_keys(ENTER)
     assert browser.switch_to.active_element == link
     assert not browser.find_element("id", "inspector").is_displayed()
 
@@ -132,48 +271,167 @@ def test_a_table_sorts_by_numbers_both_ways(browser: Any, tmp_path: Path) -> Non
         assert sizes == sorted(sizes, reverse=order) and len(set(sizes)) > 5
 
 
-@pytest.mark.parametrize("objectives", [2, 4, 6])
-@pytest.mark.parametrize("width", [320, 390, 768, 1400])
-def test_the_page_never_scrolls_sideways(browser: Any, tmp_path: Path, width: int, objectives: int) -> None:
-    names = ("val_loss", "params", "latency", "collapse_rate", "memory", "bits_per_byte")[:objectives]
-    opened(browser, make_study(objectives=names), tmp_path, width=width)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    # Text that is cut off without a way to reach it would be no better.
-    clipped = """return [...document.querySelectorAll('main *')].filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth
-        && getComputedStyle(e).overflowX === 'hidden').length"""
-    assert browser.execute_script(clipped) == 0
+# Which one to take
+
+SET = """const form = document.getElementById("choice");
+    for (const [name, value] of Object.entries(arguments[0])) form.elements[name].value = value;
+    form.dispatchEvent(new Event("input"));
+    const want = autonas.wanted(), found = autonas.choose(want);
+    return {limits: want.limits, order: found.order.map((f) => autonas.data.choice.trials[f]),
+        shares: [...found.shares].map(([f, n]) => [autonas.data.choice.trials[f], n]), none: found.none,
+        told: document.getElementById("recommended").innerText,
+        ringed: [...document.querySelectorAll(".front-table tr.recommended-trial")].map((r) => Number(r.dataset.trial))}"""
 
 
-def test_drawings_can_be_read_on_a_phone(browser: Any, tmp_path: Path) -> None:
-    opened(browser, make_study(), tmp_path, width=390)
-    heights = """return [...document.querySelectorAll('svg.plot text')].map(t => t.getBoundingClientRect().height)"""
-    assert min(browser.execute_script(heights)) >= 9
+def test_the_recommended_trial_is_the_one_that_promote_would_pick(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=60, survivors=30, seed=3)
+    report = build_report(study)
+    opened(browser, study, tmp_path)
+    names = [objective.name for objective in report.objectives]
+    plain = {f"limit-{name}": 99 for name in names} | {f"weight-{name}": 1 for name in names} | {"by": "knee"}
+    asked = [{}, {"weight-params": 4, "weight-val_loss": 0.25}, {"weight-latency": 0}, {"limit-params": 3}, {"by": "latency"}]
+    asked += [{"limit-val_loss": 2, "weight-collapse_rate": 3}, {"by": "val_loss", "limit-latency": 4}]
+    for controls in asked:
+        found = browser.execute_script(SET, plain | controls)
+        limits = {name: most for name, most in zip(names, found["limits"], strict=True) if most is not None}
+        weights = {key.removeprefix("weight-"): float(str(v)) for key, v in controls.items() if key.startswith("weight-")}
+        preference = Preference(select=str(controls.get("by", "knee")), limits=limits, weights=weights)
+        pick = choose(report, preference)
+        assert found["order"][0] == pick.trial and found["ringed"] == [pick.trial], controls
+        assert len(found["order"]) == pick.num_within
+        assert f"Trial {pick.trial}" in found["told"] and "autonas promote quickstart" in found["told"]
+        for name, most in limits.items():
+            assert f"--limit {name}={most:g}" in found["told"] or f"--limit {name}={most}" in found["told"]
+        told = marked(browser, "scatter-val_loss-params")
+        assert any(shape["path"].startswith("M13,0") for shape in told)
+        assert sum(times for _, times in found["shares"]) + found["none"] == browser.execute_script(
+            "return autonas.data.choice.num_draws"
+        )
 
 
-@pytest.mark.parametrize("last", ["collapse_rate", "degeneration", "collapse_prior"])
-def test_no_text_of_a_drawing_is_cut_at_its_edge(browser: Any, tmp_path: Path, last: str) -> None:
-    opened(browser, make_study(objectives=("val_loss", "params", "latency", last)), tmp_path, width=1400)
-    cut = """return [...document.querySelectorAll('svg.plot text')].filter(t => {
-        const [inner, outer] = [t, t.closest('svg')].map(e => e.getBoundingClientRect());
-        return inner.left < outer.left - 1 || inner.right > outer.right + 1 }).map(t => t.textContent)"""
-    assert browser.execute_script(cut) == []
+def test_how_sure_a_pick_is_agrees_with_draws_of_our_own(browser: Any, tmp_path: Path) -> None:
+    """The shares of the page's few draws against those of many, worked out here by promotion's own distances."""
+    import numpy as np
+
+    from autonas.promotion.select import knee_distances
+    from autonas.reporting import history, uncertainty
+
+    study = make_study(trials=40, survivors=12, seed=5)
+    report = build_report(study)
+    opened(browser, study, tmp_path)
+    found = browser.execute_script(SET, {})
+    trials = [standing.trial for standing in report.standings]
+    at = [i for i, standing in enumerate(report.standings) if standing.on_front]
+    draws = uncertainty.draw_scores(trials, report.objectives, report.seed_noise, 4000)[:, at]
+    best = knee_distances(history.compared(draws, report.objectives), report.objectives, {}).argmin(axis=1)
+    wanted = np.bincount(best, minlength=len(at)) / len(best)
+    told = dict(found["shares"])
+    count = sum(told.values())
+    for place, standing in zip(range(len(at)), report.front, strict=True):
+        share = told.get(standing.number, 0) / count
+        assert abs(share - wanted[place]) < 4 * (wanted[place] * (1 - wanted[place]) / count) ** 0.5 + 0.02
 
 
-def test_dark_follows_the_reader(browser: Any, tmp_path: Path) -> None:
+def test_limits_that_leave_nothing_say_so(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=60, survivors=30)
+    opened(browser, study, tmp_path)
+    names = [objective.name for objective in build_report(study).objectives]
+    found = browser.execute_script(SET, {f"limit-{name}": 0 for name in names})
+    assert found["order"] == [] and "Raise one of them" in found["told"] and found["ringed"] == []
+    nothing = {f"weight-{name}": 0 for name in names} | {f"limit-{name}": 99 for name in names}
+    assert "leave one above 0" in browser.execute_script(SET, nothing)["told"]
+
+
+# Brushes and kinds
+
+
+def kept(browser: Any) -> set[int]:
+    read = "return [...document.querySelectorAll('svg.parallel .mark:not(.out)')].map(m => Number(m.dataset.trial))"
+    return set(browser.execute_script(read))
+
+
+def test_brushing_an_axis_keeps_exactly_the_trials_within(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=40, survivors=16)
+    opened(browser, study, tmp_path)
+    axis = browser.find_element("css selector", ".brushable[data-title='layers']")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", axis)
+    box = browser.execute_script("return arguments[0].querySelector('.brush-area').getBoundingClientRect().toJSON()", axis)
+    # layers 1 to 4, equally spaced from the bottom: the lower half holds 1 and 2
+    x, middle, end = (round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] * 0.55), round(box["bottom"]) - 1)
+    actions = webdriver.ActionChains(browser)
+    actions.w3c_actions.pointer_action.move_to_location(x, middle).pointer_down()
+    actions.w3c_actions.pointer_action.move_to_location(x, end - 20).move_to_location(x, end).pointer_up()
+    actions.perform()
+    trials = {t.number: t for t in study.trials if t.repeat_of is None and t.spec is not None}
+    within = {number for number, trial in trials.items() if trial.spec is not None and trial.spec.layers <= 2}
+    assert kept(browser) == within and 0 < len(within) < len(trials)
+    assert str(len(within)) in browser.find_element("id", "brushed").text
+    faded = browser.execute_script(
+        "return [...document.querySelectorAll('.front-table tr.out')].map(r => Number(r.dataset.trial))"
+    )
+    final = {standing.number for standing in build_report(study).standings}
+    assert set(faded) == final - within
+    chosen = browser.execute_script(
+        """return document.getElementById("figure-scatter-val_loss-params").data.flatMap(
+            (trace) => (trace.selectedpoints || []).map((i) => trace.customdata[i][0]))"""
+    )
+    assert set(chosen) == {
+        number for number in within if "val_loss" in columns(browser)[number] and columns(browser)[number]["val_loss"]
+    }
+    axis.send_keys(DELETE)
+    assert kept(browser) == set(trials)
+
+
+def test_brushes_move_by_arrow_keys(browser: Any, tmp_path: Path) -> None:
+    opened(browser, make_study(trials=40, survivors=16), tmp_path)
+    everything = kept(browser)
+    axis = browser.find_element("css selector", ".brushable[data-title='width']")
+    browser.execute_script("arguments[0].focus()", axis)
+    axis.send_keys(UP)
+    narrow = kept(browser)
+    assert narrow < everything and axis.get_attribute("aria-valuetext") != "everything"
+    axis.send_keys(UP, UP, UP, UP)
+    assert kept(browser) != narrow
+    axis.send_keys(ESCAPE)
+    assert kept(browser) == everything and axis.get_attribute("aria-valuetext") == "everything"
+
+
+def test_other_kinds_of_trials_can_be_shown_and_hidden(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=40, survivors=16, failures=2)
+    opened(browser, study, tmp_path)
+    state = """return document.getElementById("figure-scatter-val_loss-params").data
+        .filter((trace) => trace.visible !== false).map((trace) => trace.meta.kind)"""
+    assert set(browser.execute_script(state)) == {"final", "front", "knee"}
+    for kind in ("stopped", "final"):
+        browser.find_element("css selector", f"#kinds input[value={kind}]").click()
+    assert set(browser.execute_script(state)) == {"stopped", "front", "knee"}
+    hidden = "return getComputedStyle(document.querySelector(arguments[0])).display"
+    assert browser.execute_script(hidden, ".front-table tr.final") == "none"
+    assert browser.execute_script(hidden, "svg.parallel .mark.stopped") != "none"
+
+
+def test_zooming_one_panel_zooms_the_same_objective_in_the_others(browser: Any, tmp_path: Path) -> None:
+    opened(browser, make_study(), tmp_path)
+    zoom = "Plotly.relayout('figure-scatter-val_loss-params', {'xaxis.range[0]': 4, 'xaxis.range[1]': 4.5})"
+    browser.execute_script(zoom)
+    read = "document.getElementById('figure-scatter-val_loss-latency').layout.xaxis.range"
+    assert wait_for(browser, f"({read} || []).join() === '4,4.5'")
+    assert (
+        browser.execute_script("return document.getElementById('figure-scatter-params-latency').layout.xaxis.range.join()")
+        != "4,4.5"
+    )
+
+
+# Colours
+
+
+def test_dark_follows_the_reader_and_the_switch(browser: Any, tmp_path: Path) -> None:
     background = "return getComputedStyle(document.body).backgroundColor"
-    seen = [opened(browser, make_study(), tmp_path, dark=dark).execute_script(background) for dark in (False, True)]
-    assert seen == ["rgb(255, 255, 251)", "rgb(20, 22, 26)"]
-
-
-def test_hostile_text_does_nothing(browser: Any, tmp_path: Path) -> None:
-    opened(browser, poisoned(), tmp_path)
-    assert browser.get_log("browser") == []
-    point_at(browser, ".front-table tbody tr a.trial", click=True)
-    assert "</script>" in browser.find_element("id", "inspector").text
-    assert not browser.find_elements("css selector", "img")
-
-
-def test_a_study_without_a_front_opens_too(browser: Any, tmp_path: Path) -> None:
-    opened(browser, dataclasses.replace(make_study(), trials=(), timeline=(), attributes={}), tmp_path)
-    assert browser.get_log("browser") == []
-    assert "no front" in browser.find_element("css selector", "header").text
+    figure = "return document.getElementById('figure-scatter-val_loss-params').layout.paper_bgcolor"
+    light, dark = "rgb(255, 255, 251)", "rgb(20, 22, 26)"
+    for wanted, paper, is_dark in ((light, "#fffffb", False), (dark, "#14161a", True)):
+        opened(browser, make_study(), tmp_path, dark=is_dark)
+        assert browser.execute_script(background) == wanted and browser.execute_script(figure) == paper
+    browser.find_element("id", "theme").click()
+    assert browser.execute_script(background) == light
+    wait_for(browser, f"({figure.removeprefix('return ')}) === '#fffffb'")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonas.reporting.charts import parallel, scatters
 from autonas.reporting.curves import curves
 from autonas.reporting.front import build_report
 from autonas.reporting.labels import place_labels, spread
@@ -69,41 +66,6 @@ def test_spread_labels_keep_their_order_and_their_distance(heights: list[float])
     assert all(-0.1 <= height <= 200.1 for height in moved)
 
 
-@pytest.mark.parametrize("count", [2, 3, 4, 6])
-def test_every_pair_of_objectives_is_drawn_once_with_every_final_trial(count: int) -> None:
-    names = ("val_loss", "params", "latency", "collapse_rate", "memory", "bits_per_byte")[:count]
-    report = build_report(make_study(objectives=names))
-    plots = scatters(report)
-    assert len(plots) == math.comb(count, 2)
-    assert len({(plot.row, plot.column) for plot in plots}) == len(plots)
-    for plot in plots:
-        assert {point.trial for point in plot.points} == {standing.number for standing in report.standings}
-        for point in plot.points:
-            assert plot.frame.left <= point.x_low <= point.x <= point.x_high <= plot.frame.right
-            assert plot.frame.top <= point.y_high <= point.y <= point.y_low <= plot.frame.bottom
-
-
-def test_a_better_trial_lies_further_left() -> None:
-    report = build_report(make_study())
-    plot = scatters(report)[0]
-    places = {point.trial: point.x for point in plot.points}
-    losses = {standing.number: standing.trial.scores["val_loss"].value for standing in report.standings}
-    assert sorted(places, key=lambda trial: places[trial]) == sorted(losses, key=lambda trial: losses[trial])
-
-
-def test_parallel_coordinates_show_what_varies_and_all_objectives() -> None:
-    report = build_report(make_study())
-    drawing = parallel(report)
-    assert drawing is not None
-    titles = [axis.title for axis in drawing.axes]
-    assert titles[-4:] == [objective.title for objective in report.objectives]
-    assert "vocab size" not in titles and "width" in titles
-    assert all(len(coordinates(line.path)) == len(titles) for line in drawing.lines)
-    assert len(drawing.lines) == len(report.standings)
-    tied = next(axis for axis in drawing.axes if axis.title == "tied embeddings")
-    assert {tick.text for tick in tied.ticks} == {"yes", "no"}
-
-
 def test_every_trained_trial_has_a_curve_that_ends_in_its_score() -> None:
     study = make_study()
     drawing = curves(build_report(study))
@@ -137,8 +99,7 @@ def test_curves_without_points_still_show_their_scores() -> None:
 
 def test_nothing_is_drawn_of_an_empty_study() -> None:
     report = build_report(dataclasses.replace(make_study(), trials=()))
-    assert curves(report) is None and steps(report) is None and parallel(report) is None
-    assert all(not plot.points for plot in scatters(report))
+    assert curves(report) is None and steps(report) is None
 
 
 def test_a_study_in_which_everything_is_equal_can_be_drawn() -> None:
@@ -148,4 +109,4 @@ def test_a_study_in_which_everything_is_equal_can_be_drawn() -> None:
     same: StudyRecord = dataclasses.replace(study, trials=twins, timeline=tuple((n, study.timeline[0][1]) for n in range(3)))
     report = build_report(same)
     assert all(standing.on_front for standing in report.standings)
-    assert scatters(report) and curves(report) and steps(report) and parallel(report)
+    assert curves(report) and steps(report)
