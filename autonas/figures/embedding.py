@@ -38,6 +38,9 @@ def packed_script() -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
+        if "bdata" in value:  # an array as Plotly packs it
+            array = np.frombuffer(base64.b64decode(value["bdata"]), dtype=value["dtype"])
+            return _plain(array.reshape([int(size) for size in str(value.get("shape", array.size)).split(",")]))
         return {name: _plain(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())

@@ -22,7 +22,7 @@ LIGHT: Final = {
     "grid": "#eceae1",
     "front": "#0a5c9c",
     "knee": "#b3430a",
-    "pick": "#7a2a83",
+    "pick": "#5a0ac2",
     "final": "#85837b",
     "faint": "#b9b7ae",
     "alarm": "#9c1c1c",
@@ -38,7 +38,7 @@ DARK: Final = {
     "grid": "#23262c",
     "front": "#6fb7f0",
     "knee": "#f3a257",
-    "pick": "#d79be3",
+    "pick": "#c655f6",
     "final": "#8b8d91",
     "faint": "#565960",
     "alarm": "#ff9b8f",
@@ -98,9 +98,10 @@ def figure(traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], heigh
 
 
 def base_layout(height: int, **layout: Any) -> dict[str, Any]:
-    """What all figures have: paper, font, margins, hover labels. No template: it would be embedded with each of them."""
+    """What all figures have: paper, font, margins, hover labels. An empty template: Plotly's own would be
+    embedded with each of them."""
     return {
-        "template": None,
+        "template": go.layout.Template(),
         "paper_bgcolor": LIGHT["paper"],
         "plot_bgcolor": LIGHT["paper"],
         "font": {"family": FONT, "size": 12, "color": LIGHT["soft"]},

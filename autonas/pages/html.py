@@ -45,7 +45,7 @@ def page(
             **values,
             policy=f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}",
             style=Markup(style),
-            plotly=packed_script() if figures else "",
+            plotly=Markup(packed_script()) if figures else "",
             script=Markup(script),
             data=embedded_json({**embedded, "palette": {"light": theme.LIGHT, "dark": theme.DARK}}),
         )

@@ -15,6 +15,9 @@ SAMPLES_PER_KIND = 4
 COLLAPSED_EXTRA = 2
 MAX_SAMPLED_TRIALS = 40
 MAX_SAMPLE_CHARACTERS = 600
+# Lone surrogates cannot be written as UTF-8; the bidirectional overrides would reorder the page around them.
+_UNFIT = (*range(0xD800, 0xE000), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_PICTURES = dict.fromkeys(_UNFIT, "\ufffd") | {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ def degenerate(detectors: Sequence[str]) -> bool:
 
 def printable(text: str) -> str:
     """Control characters as their pictures (␀, ␛), so that what a model wrote can be seen and cannot act."""
-    return "".join(_picture(character) for character in text)
+    return text.translate(_PICTURES)
 
 
 def shown_sample(sample: Sample) -> ShownSample:
@@ -87,11 +90,3 @@ def shown_sample(sample: Sample) -> ShownSample:
         cut=len(sample.text) > MAX_SAMPLE_CHARACTERS,
         detectors=tuple(name for name in sample.detectors if not name.startswith("prior:")),
     )
-
-
-def _picture(character: str) -> str:
-    code = ord(character)
-    if code < 0x20 and character not in "\n\t":
-        return chr(0x2400 + code)
-    # Lone surrogates cannot be written as UTF-8; the bidirectional overrides would reorder the page around them.
-    return "\ufffd" if 0xD800 <= code <= 0xDFFF or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 else character

@@ -15,16 +15,17 @@ from typing import Any
 import pytest
 
 from autonas.errors import ResourceError
+from autonas.figures.embedding import packed_script, plotly_script
 from autonas.objective import OBJECTIVES
-from autonas.pages.html import asset, embedded_json
+from autonas.pages.html import embedded_json
 from autonas.pages.study_page import render, write_report
-from autonas.reporting import tables
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import chosen_samples, printable
 from autonas.reporting.progress import control_text, hypervolume_text, prospect_text
 from autonas.trial import Sample, StudyRecord
 from tests.reporting.studies import make_study, with_controls
 
+SVG = "http://www.w3.org/2000/svg"  # a name, not an address
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 EVIL = "</script></pre></style><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}'\"&<!--"
 EVIL += "\u2028\x00\x1b[31m\ud800\u202e 😀"
@@ -99,7 +100,8 @@ def poisoned() -> StudyRecord:
 def test_the_page_is_well_formed_and_has_every_section(page_text: str) -> None:
     page = Page(page_text)
     sections = [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
-    wanted = ["front", "objectives", "training", "dropped", "generations", "calibration", "corpus", "trials", "provenance"]
+    wanted = ["front", "architectures", "training", "dropped", "generations", "trust", "calibration", "corpus"]
+    wanted += ["trials", "provenance"]
     assert [section for section in sections if section] == wanted
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -111,32 +113,38 @@ def test_nothing_is_loaded_from_anywhere(page_text: str) -> None:
     page = Page(page_text)
     loading = {"src", "srcset", "data", "action", "poster", "xlink:href"}
     assert not [attributes for _, attributes in page.elements if loading & set(attributes)]
-    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base", "form"}
-    assert not re.search(r"url\(|@import|https?://|fetch\(|XMLHttpRequest|WebSocket|import\(", page_text)
+    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base"}
+    assert not re.search(r"url\(|@import|https?://|fetch\(|XMLHttpRequest|WebSocket|import\(", page_text.replace(SVG, ""))
 
 
 def test_no_text_of_a_study_can_become_an_element_or_a_script() -> None:
     text = render(build_report(poisoned()))
     page = Page(text)
-    assert len(page.scripts) == 2 and "alert" not in page.scripts[1]
+    assert len(page.scripts) == 3 and "alert(" not in page.scripts[2]
     assert "img" not in {tag for tag, _ in page.elements}
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert "{{ 7*7 }}" in text and "<!--" not in text
     json.loads(page.scripts[0])
+    assert page.scripts[1] == packed_script()
     text.encode("utf-8")
 
 
-def test_the_policy_allows_our_own_style_and_script_and_nothing_else(page_text: str) -> None:
+def test_the_policy_allows_our_own_scripts_and_nothing_from_anywhere(page_text: str) -> None:
     page = Page(page_text)
     policy = next(
         a["content"] for tag, a in page.elements if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
     )
-    style = re.search(r"<style>(.*?)</style>", page_text, re.DOTALL)
-    assert policy is not None and style is not None and policy.startswith("default-src 'none'")
-    for text, source in ((style[1], "style-src"), (page.scripts[-1], "script-src")):
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert f"{source} 'sha256-{digest}'" in policy
+    assert policy is not None
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules.pop("default-src") == "'none'" and rules.pop("img-src") == "data: blob:"
+    assert rules.pop("style-src") == "'unsafe-inline'", "Plotly writes styles into attributes"
+    digests = [base64.b64encode(hashlib.sha256(t.encode()).digest()).decode() for t in (plotly_script(), page.scripts[-1])]
+    assert rules == {"script-src": " ".join(f"'sha256-{digest}'" for digest in digests)}
     assert not [attributes for _, attributes in page.elements if "style" in attributes]
+
+
+def test_plotly_is_there_once_and_packed(page_text: str) -> None:
+    assert page_text.count(packed_script()) == 1 and plotly_script()[:2000] not in page_text
 
 
 @pytest.mark.parametrize("value", [EVIL, "<!--<script>", "\u2029", {"</script>": [None, 1.5, "é"]}])
@@ -167,17 +175,22 @@ def test_the_page_tells_how_sure_it_is() -> None:
         assert sentence and sentence in words
     assert "Ranks between rungs" in words and report.hypervolume_rule in words
     assert text.count('class="tag near"') == len(report.near) > 0
-    assert all(part in text for part in ('class="band"', 'class="random beyond"', 'class="foretold"'))
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:
     assert render(build_report(make_study())) == render(build_report(make_study()))
 
 
-def test_a_small_study_makes_a_small_file_and_a_large_one_opens_too() -> None:
-    assert len(render(build_report(make_study(samples=700, curve_points=400))).encode()) < 1_000_000
-    large = make_study(trials=1000, survivors=80, infeasible=200, documents=12, samples=30)
-    assert len(render(build_report(large)).encode()) < 10_000_000
+def test_five_hundred_trials_fit_into_six_megabytes_and_ten_thousand_are_thinned_and_say_so() -> None:
+    assert len(render(build_report(make_study(samples=700, curve_points=400))).encode()) < 3_500_000
+    some = make_study(trials=420, survivors=130, infeasible=70, failures=10, documents=40)
+    assert len(some.trials) >= 500 and len(render(build_report(some)).encode()) < 6_000_000
+    many = make_study(trials=8500, survivors=1200, infeasible=1500, documents=3, samples=4, curve_points=12)
+    assert len(many.trials) >= 10_000
+    text = render(build_report(many))
+    assert len(text.encode()) < 20_000_000
+    words = " ".join(" ".join(Page(text).text).split())
+    assert "the first 500 are listed, the CSV has all" in words and "evenly chosen ones are drawn" in words
 
 
 @pytest.mark.parametrize(
@@ -256,24 +269,6 @@ def test_a_full_disk_leaves_the_former_report_in_place(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == [target]
 
 
-def _luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def test_text_has_contrast_in_light_and_dark(page_text: str) -> None:
-    schemes = [
-        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", page_text, re.DOTALL)
-    ]
-    assert len(schemes) == 2
-    for colours in schemes:
-        for ink in ("ink", "soft", "front", "knee", "alarm"):
-            for paper in ("paper", "raised"):
-                light, dark = sorted((_luminance(colours[ink]), _luminance(colours[paper])), reverse=True)
-                assert (light + 0.05) / (dark + 0.05) >= 4.5, f"{ink} on {paper}"
-
-
 def test_full_runs_have_a_row_each_and_their_alarms() -> None:
     study = make_study()
     score = {"value": 3.2, "low": 3.1, "high": 3.3, "unit": "nats/token", "n": 9, "note": ""}
@@ -289,15 +284,6 @@ def test_full_runs_have_a_row_each_and_their_alarms() -> None:
         Page(render(build_report(study))).scripts
     )
     assert "Full runs" not in " ".join(Page(render(build_report(study))).text)
-
-
-def test_every_trial_of_the_front_and_no_other_has_the_command_that_promotes_it() -> None:
-    report = build_report(make_study())
-    details = tables.trial_details(report)
-    front = {str(standing.number) for standing in report.front}
-    commands = {number: entry["command"] for number, entry in details.items() if entry["command"]}
-    assert commands == {number: f"autonas promote quickstart --trial {number}" for number in front}
-    assert "entry.command" in asset("study.js")
 
 
 def test_promotions_are_told_with_their_reason_and_how_they_ended() -> None:
