@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autonas import plot
     from autonas.api import (
         cancel,
         count_params,
@@ -41,6 +42,7 @@ __all__ = [
     "hypervolume",
     "is_collapsed",
     "load",
+    "plot",
     "promote",
     "propose_promotion",
     "read_study",
@@ -59,6 +61,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'autonas' has no attribute {name!r}")
+    if name == "plot":
+        return importlib.import_module("autonas.plot")
     return getattr(importlib.import_module(_HOMES.get(name, "autonas.api")), name)
 
 
