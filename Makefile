@@ -1,7 +1,7 @@
 # Chores, the same for people and CI. The environment is .venv; nothing outside this folder and the cache is touched.
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart lint test test-slow clean
+.PHONY: help install quickstart lint test test-slow screenshots clean
 
 # The first interpreter that autonas supports and that really runs.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -13,6 +13,7 @@ help:
 	@echo "make test         lint, types, import layers and the tests"
 	@echo "make test-slow    the tests that take long"
 	@echo "make lint         lint, types and import layers alone"
+	@echo "make screenshots  pictures of reports/example.html for README and docs; needs chromium and chromium-driver"
 	@echo "make clean        remove the environment and build files; studies and reports stay"
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
@@ -51,6 +52,9 @@ test: lint
 
 test-slow: .venv/installed-tests .venv/installed-slow
 	$(BIN)/pytest -m "slow and not gpu" --durations=10
+
+screenshots: .venv/installed-tests
+	$(BIN)/python -m tests.screenshots
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
