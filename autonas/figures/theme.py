@@ -91,6 +91,7 @@ def axis(title: str, *, unit: str = "", log: bool = False, **more: Any) -> dict[
 def figure(traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], height: int = 340, **layout: Any) -> go.Figure:
     """Traces in one frame, in our style: no legend, no title, room for the axes' own labels."""
     made = go.Figure(layout=base_layout(height, xaxis=x, yaxis=y, **layout))
+    made.layout.template = None  # the constructor takes None for Plotly's own template
     made.add_traces(list(traces))
     return made
 

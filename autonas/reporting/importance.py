@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 LEAST_TRIALS = 12
 ENOUGH_TRIALS = 30  # where a deeper rung is preferred to one with more trials
-_MOST_TRIALS = 2000  # more are sampled: the interval is narrow by then, and a forest's time grows with them
+_MOST_TRIALS = 1000  # more are sampled: the interval is narrow by then, and a forest's time grows with them
 _NUM_TREES, _LEAST_IN_LEAF = 100, 3
 _SEED = 20_240_505  # any constant: the same ledger gives the same report
 

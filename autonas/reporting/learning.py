@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autonas.reporting.charts import kind_of
 from autonas.reporting.report import Report
 from autonas.trial import TrialRecord
 
@@ -74,7 +73,8 @@ def learning(report: Report) -> Learning | None:
 def kinds_of(report: Report) -> dict[int, str]:
     """By trial, what became of it, as `ORDER` has it; one at its end that lacks an objective's score is "final"."""
     kinds = {trial.number: "final" if trial.state == "complete" else str(trial.state) for trial in report.study.trials}
-    return kinds | {standing.number: kind_of(standing) for standing in report.standings}
+    placed = {s.number: "knee" if s.is_knee else "front" if s.on_front else "final" for s in report.standings}
+    return kinds | placed
 
 
 def _chosen(trained: Sequence[TrialRecord], kinds: dict[int, str]) -> Sequence[TrialRecord]:

@@ -93,11 +93,14 @@ def timeline(study: StudyRecord) -> Timeline | None:
             Segment(worker=span.worker, lane=lane, kind=kind, trial=trial, rung=rung, begin_s=begin, seconds=span.seconds)
         )
     sessions = _sessions(segments)
+    by_worker: dict[str, list[Segment]] = {}
+    for segment in segments:
+        by_worker.setdefault(segment.worker, []).append(segment)
     inside = [_most_at_once([s for s in segments if begin <= s.begin_s <= end]) for begin, end in sessions]
     return Timeline(
         began_at=first,
         segments=tuple(segments),
-        workers=tuple(_worker(name, len(lanes), segments, sessions) for name, lanes in free.items()),
+        workers=tuple(_worker(name, len(free[name]), own, sessions) for name, own in by_worker.items()),
         sessions=sessions,
         places=max(inside),
         busy_s=sum(segment.seconds for segment in segments),
@@ -181,8 +184,7 @@ def _most_at_once(segments: Sequence[Segment]) -> int:
     return most
 
 
-def _worker(name: str, lanes: int, segments: Sequence[Segment], sessions: Sequence[tuple[float, float]]) -> Worker:
-    own = [segment for segment in segments if segment.worker == name]
+def _worker(name: str, lanes: int, own: Sequence[Segment], sessions: Sequence[tuple[float, float]]) -> Worker:
     present = 0.0
     for begin, end in sessions:
         inside = [segment for segment in own if begin <= segment.begin_s <= end]
