@@ -43,7 +43,7 @@ def cost(report: Report) -> go.Figure | None:
     )
     return theme.figure(
         [bars],
-        x=theme.axis(f"{name} in jobs, all workers together", range=[0.0, max(e.seconds for e in found) / unit * 1.12]),
+        x=theme.axis(f"{name} in jobs", range=[0.0, max(e.seconds for e in found) / unit * 1.12]),
         y=theme.axis(
             "",
             tickmode="array",

@@ -38,7 +38,7 @@ def importance(report: Report, found: Sequence[Importance] | None = None) -> go.
         ticktext=texts,
         range=[len(names) - 0.5, -0.5],
     )
-    across = theme.axis("share of what is explained", unit="share", range=[-0.02, 1.04], nticks=3)
+    across = theme.axis("share explained", unit="share", range=[-0.02, 1.04], nticks=3)
     bare = {**up, "showticklabels": False}
     return panels(
         [[_dots(each, place)] for each in told],

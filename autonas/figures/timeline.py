@@ -45,14 +45,14 @@ class Block:
 
     lane: tuple[str, int]
     kind: str
-    begin_s: float
+    begin_s: float  # since the first job began, pauses cut out
     end_s: float
     trial: int | None
     text: str
 
 
 def timeline(report: Report) -> go.Figure | None:
-    """All jobs whose spans are known, in the first `MOST_LANES` lanes; None without any. Of too many, neighbours are one bar."""
+    """All jobs whose spans are known, in the first `MOST_LANES` lanes; None without any. Of too many some are joined."""
     found = timeline_of(report.study)
     if found is None:
         return None
@@ -60,9 +60,7 @@ def timeline(report: Report) -> go.Figure | None:
     place = {lane: i for i, lane in enumerate(lanes)}
     shown = drawn(found)
     unit, name = unit_of(_length(found))
-    traces = [
-        _bars(kind, own, found, place, unit) for kind in KINDS if (own := [block for block in shown if block.kind == kind])
-    ]
+    traces = [_bars(kind, own, place, unit) for kind in KINDS if (own := [block for block in shown if block.kind == kind])]
     begun = "since the first job began" + ("" if len(found.sessions) == 1 else ", pauses cut out")
     workers = [worker.name for worker in found.workers]
     return theme.figure(
@@ -99,7 +97,7 @@ def drawn(found: Timeline) -> list[Block]:
         alone = not cell or segment.seconds > cell
         key = i if alone else (segment.worker, segment.lane, int(working_s(found, segment.begin_s) // cell))
         groups.setdefault(key, []).append(segment)
-    return sorted(map(_block, groups.values()), key=lambda block: block.begin_s)
+    return sorted((_block(found, group) for group in groups.values()), key=lambda block: block.begin_s)
 
 
 def cell_s(found: Timeline) -> float:
@@ -117,45 +115,40 @@ def thinning_text(found: Timeline) -> str:
         texts.append(f"The first {MOST_LANES} of {lanes} lanes are drawn.")
     if cell := cell_s(found):
         texts.append(
-            f"Of {len(found.segments):,} jobs, shorter ones of a worker that began within the same {duration_text(cell)} are one bar, in "
-            "the colour of what took most of its time."
+            f"Of {len(found.segments):,} jobs, shorter ones of a worker that began within the same {duration_text(cell)} are one "
+            "bar, in the colour of what took most of its time."
         )
     return " ".join(texts)
 
 
-def _block(own: Sequence[Segment]) -> Block:
-    first = own[0]
+def _block(found: Timeline, own: Sequence[Segment]) -> Block:
+    first, lane = own[0], (own[0].worker, own[0].lane)
+    begin, end = (working_s(found, at) for at in (first.begin_s, max(segment.end_s for segment in own)))
     if len(own) == 1:
-        begin, end = first.begin_s, first.end_s
-        return Block(
-            lane=(first.worker, first.lane), kind=first.kind, begin_s=begin, end_s=end, trial=first.trial, text=_told(first)
-        )
-    begin, end = first.begin_s, max(segment.end_s for segment in own)
+        return Block(lane=lane, kind=first.kind, begin_s=begin, end_s=end, trial=first.trial, text=_told(first))
     spent = {kind: sum(segment.seconds for segment in own if segment.kind == kind) for kind in KINDS}
-    busy = sum(spent.values())
-    text = f"{len(own)} jobs, at work {duration_text(busy)} of {duration_text(end - begin)}, on {plain(first.worker, 60)}"
+    busy = duration_text(sum(spent.values()))
+    text = f"{len(own)} jobs, at work {busy} of {duration_text(end - begin)}, on {plain(first.worker, 60)}"
     kind = max(KINDS, key=lambda kind: spent[kind])
-    return Block(lane=(first.worker, first.lane), kind=kind, begin_s=begin, end_s=end, trial=None, text=text)
+    return Block(lane=lane, kind=kind, begin_s=begin, end_s=end, trial=None, text=text)
 
 
 def _length(found: Timeline) -> float:
     return sum(end - begin for begin, end in found.sessions)
 
 
-def _bars(kind: str, own: Sequence[Block], found: Timeline, place: dict[tuple[str, int], int], unit: float) -> go.Bar:
+def _bars(kind: str, own: Sequence[Block], place: dict[tuple[str, int], int], unit: float) -> go.Bar:
     color, pattern = _LOOKS[kind]
-    begins = [working_s(found, block.begin_s) for block in own]
-    ends = [working_s(found, block.end_s) for block in own]
     return go.Bar(
         orientation="h",
-        base=[round(begin / unit, 5) for begin in begins],
-        x=[round((end - begin) / unit, 5) for begin, end in zip(begins, ends, strict=True)],
+        base=[round(block.begin_s / unit, 5) for block in own],
+        x=[round((block.end_s - block.begin_s) / unit, 5) for block in own],
         y=[place[block.lane] for block in own],
         name=kind,
         marker={
             "color": theme.LIGHT[color],
             "line": {"width": 0.5, "color": theme.LIGHT["paper"]},
-            "pattern": {"shape": pattern, "fgcolor": theme.LIGHT["paper"], "size": 5, "solidity": 0.35},
+            "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": theme.LIGHT["paper"], "size": 5, "solidity": 0.35},
         },
         customdata=[block.trial for block in own],
         text=[block.text for block in own],

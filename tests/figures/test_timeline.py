@@ -53,6 +53,7 @@ def test_every_job_is_a_bar_in_the_lane_of_its_worker() -> None:
     assert sorted(bar[:3] for bar in bars(drawing)) == expected
     assert drawing["layout"]["yaxis"]["ticktext"] == ["worker 1", "worker 2"]
     looks = [(trace["marker"]["color"], trace["marker"]["pattern"]["shape"]) for trace in drawing["data"]]
+    assert {trace["marker"]["pattern"]["fillmode"] for trace in drawing["data"]} == {"overlay"}, "the colour stays seen"
     assert len({colour for colour, _ in looks}) == len({shape for _, shape in looks}) == len(looks)
 
 
