@@ -115,7 +115,7 @@ def thinning_text(found: Timeline) -> str:
         texts.append(f"The first {MOST_LANES} of {lanes} lanes are drawn.")
     if cell := cell_s(found):
         texts.append(
-            f"Of {len(found.segments):,} jobs, shorter ones of a worker that began within the same {duration_text(cell)} are one "
+            f"Of {len(found.segments):,} jobs, short ones of a worker that began within the same {duration_text(cell)} are one "
             "bar, in the colour of what took most of its time."
         )
     return " ".join(texts)

@@ -13,6 +13,7 @@ from typing import Any
 from autonas.arch import ArchSpec
 from autonas.cost import training_flops_per_token
 from autonas.reporting.report import Report
+from autonas.reporting.timeline import failed_in_a_job
 from autonas.trial import TrialRecord
 
 PURPOSES = (
@@ -52,7 +53,7 @@ def expenses(report: Report) -> tuple[Expense, ...]:
             found["timing before training"].append((trial.measured.seconds, 0, 0.0))
         per_token = 0 if trial.spec is None else training_flops_per_token(trial.spec)
         found[_purpose(trial, on_front)] += [(o.seconds, o.new_tokens, float(per_token * o.new_tokens)) for o in trial.rungs]
-        spans = [failure.span for failure in trial.retries] + ([trial.failed] if trial.state == "failed" else [])
+        spans = [failure.span for failure in trial.retries] + ([trial.failed] if failed_in_a_job(trial) else [])
         found["failed jobs"] += [(None if span is None else span.seconds, 0, 0.0) for span in spans]
     return tuple(
         Expense(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from autonas.reporting.history import moment
 from autonas.reporting.quantities import duration_text
-from autonas.trial import JobSpan, StudyRecord
+from autonas.trial import JobSpan, StudyRecord, TrialRecord
 
 Kind = Literal["calibration", "latency", "training", "repeat", "failed"]
 KINDS: tuple[Kind, ...] = ("calibration", "latency", "training", "repeat", "failed")
@@ -151,8 +151,15 @@ def _jobs(study: StudyRecord) -> Iterator[tuple[JobSpan | None, Kind, int | None
             yield outcome.span, kind, trial.number, outcome.rung
         for failure in trial.retries:
             yield failure.span, "failed", trial.number, None
-        if trial.state == "failed":
+        if failed_in_a_job(trial):
             yield trial.failed, "failed", trial.number, len(trial.rungs)
+
+
+def failed_in_a_job(trial: TrialRecord) -> bool:
+    """Whether a trial's last job failed. One that the study's time was up for before it was trained had none: workers that
+    reach a time limit leave a span."""
+    never_began = trial.failure == "timeout" and trial.failed is None and not trial.rungs
+    return trial.state == "failed" and not never_began
 
 
 def calibration_span(point: Any) -> JobSpan | None:

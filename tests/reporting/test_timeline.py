@@ -144,6 +144,16 @@ def test_a_job_without_a_span_is_counted_and_said() -> None:
     assert "2 more jobs have left no span" in timeline_text(found)
 
 
+def test_a_trial_that_there_was_no_time_for_had_no_job() -> None:
+    study = study_of([("a:1", 0, 10)])
+    late = TrialRecord(number=1, state="failed", params={}, spec=None, failure="timeout", reason="the study's time was up")
+    slow = dataclasses.replace(late, number=2, failed=span("a:1", 10, 5))
+    lost = dataclasses.replace(late, number=3, failure="preempted")
+    found = timeline(dataclasses.replace(study, trials=(*study.trials, late, slow, lost)))
+    assert found is not None
+    assert ([s.trial for s in found.segments], found.untold) == ([0, 2], 1)
+
+
 def test_a_study_of_an_earlier_version_says_that_it_cannot_be_told() -> None:
     found = timeline(without_spans(make_study()))
     assert found is None and "cannot be told" in timeline_text(found)
