@@ -54,7 +54,6 @@ def panels(
             }
         )
     made = go.Figure(layout=theme.base_layout(height, annotations=annotations, **layout))
-    made.layout.template = None  # the constructor takes None for Plotly's own template
     made.update_layout(margin={"l": 8, "r": 12, "t": 40, "b": 8})
     for place, own in enumerate(traces):
         name = "" if place == 0 else str(place + 1)

@@ -91,15 +91,15 @@ def axis(title: str, *, unit: str = "", log: bool = False, **more: Any) -> dict[
 def figure(traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], height: int = 340, **layout: Any) -> go.Figure:
     """Traces in one frame, in our style: no legend, no title, room for the axes' own labels."""
     made = go.Figure(layout=base_layout(height, xaxis=x, yaxis=y, **layout))
-    made.layout.template = None  # the constructor takes None for Plotly's own template
     made.add_traces(list(traces))
     return made
 
 
 def base_layout(height: int, **layout: Any) -> dict[str, Any]:
-    """What all figures have: paper, font, margins, hover labels. No template: it would be embedded with each of them."""
+    """What all figures have: paper, font, margins, hover labels. An empty template: Plotly's own would be
+    embedded with each of them."""
     return {
-        "template": None,
+        "template": go.layout.Template(),
         "paper_bgcolor": LIGHT["paper"],
         "plot_bgcolor": LIGHT["paper"],
         "font": {"family": FONT, "size": 12, "color": LIGHT["soft"]},
