@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -187,3 +189,8 @@ def test_of_thousands_a_sample_is_taken_and_said() -> None:
 def many_of(study: StudyRecord, count: int) -> StudyRecord:
     trials = tuple(dataclasses.replace(study.trials[i % len(study.trials)], number=i) for i in range(count))
     return dataclasses.replace(study, trials=trials, timeline=())
+
+
+def test_nobody_waits_for_the_forest_before_it_is_asked() -> None:
+    code = "import sys, autonas.pages.search_section; assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
