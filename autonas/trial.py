@@ -289,6 +289,8 @@ class TrialRecord:
     retries: tuple[Failure, ...] = ()  # jobs of it that failed and were tried again, oldest first
     reason: str = ""  # the rule broken, or how it failed, in words
     failure: FailureKind | None = None
+    # The job that it failed with; None where it had none, where its worker went away, and in ledgers of earlier versions
+    failed: JobSpan | None = field(default=None, compare=False)
     nearest: Mapping[str, Any] | None = None  # of an infeasible trial: the nearest legal params
     sampler_state: Mapping[str, Any] = field(default_factory=dict)
 

@@ -83,6 +83,7 @@ def read_trial(trial: FrozenTrial, before: TrialRecord | None = None) -> TrialRe
         retries=retries_of(trial),
         reason=reason,
         failure=None if failure is None else failure.kind,
+        failed=None if failure is None else failure.span,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from autonas.errors import StorageError, StudyError
 from autonas.ledger import JOURNAL, Ledger, check_new, notes, study_names
-from autonas.trial import Failure
+from autonas.trial import Failure, JobSpan
 from tests.ledger.examples import DISTRIBUTIONS, EXACT, PARAMS, RECIPE, SPEC, Made, begin, outcome
 
 
@@ -96,6 +97,18 @@ def test_failed_jobs_that_were_tried_again_are_remembered_in_order(tmp_path: Pat
     assert ledger.read().trials[number].retries == failures
     with pytest.raises(AssertionError, match="has ended already"):
         ledger.retry(number, failures[0])
+
+
+def test_the_job_that_a_trial_failed_with_is_remembered(tmp_path: Path, url: str | None, made: Made) -> None:
+    name = f"study-{tmp_path.name}"
+    ledger = made(Ledger.create(name, tmp_path, url, RECIPE, RECIPE["objectives"]))
+    span = JobSpan(worker="node-7:4711", began_at="2026-11-23T09:10:11.123+00:00", seconds=2.5)
+    with_span, without = begin(ledger), begin(ledger)
+    ledger.fail(with_span, Failure(kind="nan", message="the loss is no number", span=span))
+    ledger.fail(without, Failure(kind="preempted", message="its worker went away"))
+    trials = made(Ledger.open(name, tmp_path, url)).read().trials
+    assert [trials[with_span].failed, trials[without].failed] == [span, None]
+    assert trials[with_span] == dataclasses.replace(trials[with_span], failed=None), "when it ran is no part of what it is"
 
 
 def test_a_trial_takes_the_place_of_one_that_failed_and_of_no_other(tmp_path: Path, url: str | None, made: Made) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autonas.arch import ArchSpec
-from autonas.trial import DocumentLosses, Outcome, Sample, Score, StudyRecord, TrialRecord
+from autonas.trial import DocumentLosses, JobSpan, Outcome, Sample, Score, StudyRecord, TrialRecord, to_json
 
 RUNGS = (262_144, 1_048_576)
 OBJECTIVES = ("val_loss", "params", "latency", "collapse_rate")
@@ -61,6 +61,7 @@ def make_study(
     for original in chosen[:repeats]:
         again = maker.trained(len(records), original.spec, rungs=2, state="complete", repeat_of=original.number)
         records.append(dataclasses.replace(again, scores=records[original.number].scores))
+    records = _with_spans(records)
     return StudyRecord(
         name="quickstart",
         recipe=recipe(objectives, trials),
@@ -151,9 +152,17 @@ def attributes() -> dict[str, Any]:
         },
         "calibration": {
             "points": [
-                {"shape": shape, "rate": rate, "val_loss": pair[i]}
+                {
+                    "shape": shape,
+                    "rate": rate,
+                    "val_loss": pair[i],
+                    "failure": None,
+                    "tokens": 157_286,
+                    "seconds": 4.0 + 4 * i,
+                    "span": to_json(_span(i, [0.0, 4.2, 8.4][place] if i == 0 else 8.2 * place, 4.0 + 4 * i)),
+                }
                 for i, shape in enumerate((small, large))
-                for rate, pair in losses.items()
+                for place, (rate, pair) in enumerate(losses.items())
             ],
             "chosen": 2e-3,
             "regret": {"a1b2c3d4e5f6": 0.06, "0f1e2d3c4b5a": 0.0},
@@ -164,6 +173,57 @@ def attributes() -> dict[str, Any]:
         "spent_s": 452.0,
         "closed": "all 15 trials have ended",
     }
+
+
+def without_spans(study: StudyRecord) -> StudyRecord:
+    """The study as earlier versions left it: nobody knows when and where its jobs ran."""
+    trials = tuple(
+        dataclasses.replace(
+            trial,
+            measured=None,
+            failed=None,
+            rungs=tuple(dataclasses.replace(outcome, span=None) for outcome in trial.rungs),
+            retries=tuple(dataclasses.replace(failure, span=None) for failure in trial.retries),
+        )
+        for trial in study.trials
+    )
+    calibration = study.attributes["calibration"]
+    points = [{key: point[key] for key in ("shape", "rate", "val_loss")} for point in calibration["points"]]
+    attributes = {**study.attributes, "calibration": {**calibration, "points": points}}
+    return dataclasses.replace(study, trials=trials, attributes=attributes)
+
+
+def _span(worker: int, begin_s: float, seconds: float) -> JobSpan:
+    """A job on one of two workers, so many seconds after the study began."""
+    began = (_START + datetime.timedelta(seconds=begin_s)).isoformat(timespec="milliseconds")
+    return JobSpan(worker=f"node-1:{4001 + worker}", began_at=began, seconds=seconds)
+
+
+def _with_spans(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The records with when and where their jobs ran: rung by rung in trial order, each on the worker that is free first."""
+    free = [25.0, 25.0]  # the calibration is over
+
+    def placed(seconds: float) -> JobSpan:
+        worker = free.index(min(free))
+        span = _span(worker, free[worker], seconds)
+        free[worker] += seconds + 0.25
+        return span
+
+    made = list(records)
+    for repeats in (False, True):
+        for rung in range(len(RUNGS)):
+            for i, record in enumerate(made):
+                if (record.repeat_of is not None) != repeats:
+                    continue
+                if rung == 0 and "latency" in record.scores and not repeats:
+                    record = dataclasses.replace(record, measured=placed(1.5))
+                if rung == 0 and record.state == "failed":
+                    record = dataclasses.replace(record, failed=placed(6.0))
+                if rung < len(record.rungs):
+                    outcome = dataclasses.replace(record.rungs[rung], span=placed(record.rungs[rung].seconds))
+                    record = dataclasses.replace(record, rungs=(*record.rungs[:rung], outcome, *record.rungs[rung + 1 :]))
+                made[i] = record
+    return made
 
 
 def _timeline(records: Sequence[TrialRecord]) -> tuple[tuple[int, str], ...]:
