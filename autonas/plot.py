@@ -7,7 +7,7 @@ change or write (`figure.write_html(...)`). They are those of `autonas report`, 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from autonas.api import read_study
 from autonas.errors import RequestError
@@ -69,6 +69,80 @@ def parallel(study: Study, *, storage: str | None = None, out: str | Path = TRIA
     if len(report.standings) < 2:
         raise RequestError(f"fewer than two trials of {report.study.name!r} have completed the last rung: nothing to compare")
     return drawn(report)
+
+
+def hypervolume(
+    study: Study,
+    against: Literal["train_s", "elapsed_s", "tokens"] = "train_s",
+    *,
+    storage: str | None = None,
+    out: str | Path = TRIALS,
+) -> go.Figure:
+    """The hypervolume after each trial with its 95 % interval, beside random search and with a forecast where they are known.
+
+    `against`: seconds of training by all workers together, seconds since the study began, or tokens trained.
+
+    Raises:
+        StudyError: there is no study of this name.
+        RequestError: no trial has completed the last rung.
+    """
+    from autonas.figures.hypervolume import hypervolume as drawn
+
+    return _found(drawn(_report(study, storage, out), against), "no trial has completed the last rung")
+
+
+def curves(study: Study, *, storage: str | None = None, out: str | Path = TRIALS) -> go.Figure:
+    """Learning curves: training loss, the cooldown of each rung, validation losses, and what counting tokens achieves.
+
+    Raises:
+        StudyError: there is no study of this name.
+        RequestError: nothing has been trained yet.
+    """
+    from autonas.figures.curves import curves as drawn
+
+    return _found(drawn(_report(study, storage, out)), "nothing has been trained yet")
+
+
+def ranks(study: Study, *, storage: str | None = None, out: str | Path = TRIALS) -> go.Figure:
+    """Losses at a rung against those at later ones, with Kendall's τ.
+
+    Raises:
+        StudyError: there is no study of this name.
+        RequestError: the study has one rung, or no trial has reached a second one.
+    """
+    from autonas.figures.ranks import ranks as drawn
+
+    return _found(drawn(_report(study, storage, out)), "no trial was scored at two rungs")
+
+
+def importance(study: Study, *, storage: str | None = None, out: str | Path = TRIALS) -> go.Figure:
+    """How much each dimension of the space matters for each objective, with 95 % intervals.
+
+    Raises:
+        StudyError: there is no study of this name.
+        RequestError: too few trials to tell.
+    """
+    from autonas.figures.importance import importance as drawn
+
+    return _found(drawn(_report(study, storage, out)), "too few trials to tell what matters")
+
+
+def timeline(study: Study, *, storage: str | None = None, out: str | Path = TRIALS) -> go.Figure:
+    """Which worker did what when.
+
+    Raises:
+        StudyError: there is no study of this name.
+        RequestError: the study was made by a version that did not write down when its jobs ran.
+    """
+    from autonas.figures.timeline import timeline as drawn
+
+    return _found(drawn(_report(study, storage, out)), "it does not say when its jobs ran")
+
+
+def _found(figure: go.Figure | None, otherwise: str) -> go.Figure:
+    if figure is None:
+        raise RequestError(f"there is nothing to draw: {otherwise}")
+    return figure
 
 
 def _report(study: Study, storage: str | None, out: str | Path) -> Report:

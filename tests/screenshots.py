@@ -36,14 +36,15 @@ PICTURES = (
         width=1280,
         height=1100,
         dark=True,
-        script="document.getElementById('front').scrollIntoView(); document.querySelector('.best a.trial').click(); document.activeElement.blur()",
+        script="""document.getElementById('front').scrollIntoView(); document.querySelector('.best a.trial').click();
+            document.activeElement.blur()""",
     ),
     Picture(
         name="report_brush.png",
         width=1280,
         height=520,
         script="""document.getElementById('architectures').scrollIntoView();
-            const axis = document.querySelector(".brushable[data-title='Degeneration rate']") || document.querySelector('.brushable');
+            const axis = document.querySelector(".brushable[data-title='Degeneration rate']");
             axis.focus(); axis.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown', bubbles: true})); axis.blur()""",
     ),
     Picture(name="report_search.png", width=1280, height=1180, script="document.getElementById('search').scrollIntoView()"),

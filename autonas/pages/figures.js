@@ -76,7 +76,8 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
 
   function tell(what, event, name) {
     const point = event?.points?.[0];
-    const trial = point?.customdata === undefined ? null : String([point.customdata].flat()[0]);
+    const number = [point?.customdata].flat()[0];
+    const trial = number === undefined || number === null ? null : String(number);
     for (const listen of listeners) listen(what, trial, name, event);
   }
   // listen(what, trial, name, event): "hover", "leave" and "click" on a trial (null: on no trial), "relayout" with its changes.

@@ -16,19 +16,19 @@ from typing import Any
 
 from autonas.figures.scatter import pairs, scatter
 from autonas.pages.html import page, write_page
+from autonas.pages.search_section import search_figures, search_section
 from autonas.promotion.select import neighbours
 from autonas.reporting import quantities, tables
 from autonas.reporting.choice import choice_data
 from autonas.reporting.columns import trial_columns
-from autonas.reporting.curves import curves
 from autonas.reporting.evaluation import Values, findings_of, summary_table, title_of
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import generations, printable
+from autonas.reporting.importance import importances
 from autonas.reporting.marks import KINDS, SHOWN_AT_FIRST, Mark, marks, thinned
 from autonas.reporting.parallel import parallel
-from autonas.reporting.progress import agreement_text, agreements, control_text, hypervolume_text, prospect_text
 from autonas.reporting.report import Report
-from autonas.reporting.steps import steps
+from autonas.reporting.stopping import stops, text_of
 from autonas.reporting.trust import checks_of, findings_by_trial, trust_rows
 from autonas.trial import StudyRecord
 
@@ -63,13 +63,13 @@ def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
     calibration = study.attributes.get("calibration") or {}
     rates, calibrated = tables.calibration_rows(calibration.get("points") or [])
     found, cut = thinned(marks(report))
-    rows = tables.front_rows(report)
+    rows, shares = tables.front_rows(report), importances(report)
     panels = [(f"scatter-{across.name}-{up.name}", across, up) for across, up in pairs(report)] if rows else []
     return page(
         "study.html",
         styles=("page.css",),
         scripts=SCRIPTS,
-        figures={name: scatter(report, across, up, found) for name, across, up in panels},
+        figures={name: scatter(report, across, up, found) for name, across, up in panels} | search_figures(report, shares),
         data={
             "study": printable(study.name),
             "file": re.sub(r"[^\w.-]+", "_", study.name) or "study",
@@ -90,12 +90,7 @@ def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
         kinds=[(kind, _KIND_NAMES[kind], kind in SHOWN_AT_FIRST) for kind in _kinds_of(found)],
         cut=[(_KIND_NAMES[kind], count) for kind, count in cut.items()],
         parallel=parallel(report, found),
-        curves=curves(report),
-        steps=steps(report),
-        progress=[text for text in (hypervolume_text(report), control_text(report), prospect_text(report)) if text],
-        agreements=[(pair, agreement_text(pair)) for pair in agreements(report)],
-        flow=_flow(report),
-        stopped=tables.stopped_by_rung(report),
+        search=search_section(report, shares),
         generations=generations(report),
         promotions=tables.promotion_rows(study),
         runs=summary_table(runs) if runs else None,
@@ -133,6 +128,7 @@ def _extras(report: Report) -> dict[str, Any]:
         "neighbours": {
             str(standing.number): [[other.trial, other.text] for other in neighbours(report, standing)] for standing in near
         },
+        "why": {str(stop.trial): text_of(stop) for stop in stops(report)},
         "findings": findings_by_trial(report),
         "checks": checks_of(report),
     }
@@ -145,48 +141,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {printable(str(name)): _printable(inner) for name, inner in value.items()}
     return [_printable(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _flow(report: Report) -> list[dict[str, Any]]:
-    """Where the sampled trials went: one row per stage, each a bar of parts (name, count, what became of them)."""
-    trials = [trial for trial in report.study.trials if trial.repeat_of is None]
-    turned_away = sum(trial.state == "infeasible" and not trial.rungs for trial in trials)
-    rows = [
-        {
-            "title": "Sampled",
-            "detail": "",
-            "parts": [("trained", len(trials) - turned_away, "on"), ("infeasible", turned_away, "infeasible")],
-        }
-    ]
-    for rung in report.rungs:
-        is_last = rung.rung == len(report.rungs) - 1
-        going_on = "finished" if is_last else "went on"
-        parts = [
-            (going_on, rung.advanced, "on"),
-            ("stopped", rung.stopped, "stopped"),
-            ("infeasible", rung.infeasible, "infeasible"),
-            ("failed on the way", rung.failed, "failed"),
-            ("waiting", rung.waiting, "waiting"),
-        ]
-        rows.append({"title": f"Rung {rung.rung}", "detail": f"{quantities.tokens_text(rung.tokens)} tokens", "parts": parts})
-    if report.standings:
-        front = len(report.front)
-        parts = [("on the front", front, "front"), ("dominated", len(report.standings) - front, "stopped")]
-        rows.append({"title": "Front", "detail": "", "parts": parts})
-    unit = 100 / max(len(trials), 1)
-    return [{**row, "parts": _laid_out(row["parts"], unit)} for row in rows]  # type: ignore[arg-type]
-
-
-def _laid_out(parts: list[tuple[str, int, str]], unit: float) -> list[dict[str, Any]]:
-    """Bars beside one another, in per cent of the widest row."""
-    result, start = [], 0.0
-    for name, count, kind in parts:
-        if count:
-            result.append(
-                {"name": name, "count": count, "kind": kind, "start": round(start, 3), "width": round(count * unit, 3)}
-            )
-            start += count * unit
-    return result
 
 
 def _provenance(report: Report) -> list[tuple[str, str]]:

@@ -16,7 +16,6 @@ from autonas.reporting.quantities import (
     probability_text,
     score_text,
     spec_text,
-    tokens_text,
 )
 from autonas.reporting.report import Report, Standing
 from autonas.reporting.scales import Scale
@@ -110,22 +109,6 @@ def reached(trial: TrialRecord) -> str:
     return f"rung {trial.rungs[-1].rung}"
 
 
-def stopped_by_rung(report: Report) -> list[tuple[int, str, list[tuple[int, str]]]]:
-    """Stopped trials as (rung, tokens, [(trial, loss)]), the best loss of a rung first."""
-    rungs: dict[int, list[TrialRecord]] = {}
-    for trial in report.stopped:
-        if trial.rungs:
-            rungs.setdefault(trial.rungs[-1].rung, []).append(trial)
-    return [
-        (
-            rung,
-            tokens_text(max(trial.rungs[-1].tokens for trial in trials)),
-            sorted(map(_at_last, trials), key=lambda pair: pair[1]),
-        )
-        for rung, trials in sorted(rungs.items())
-    ]
-
-
 def message(trial: TrialRecord) -> str:
     """Why an infeasible trial is so, without the rule in front; why any other ended."""
     _, colon, rest = trial.reason.partition(": ")
@@ -179,11 +162,6 @@ def _calibration_text(point: Mapping[str, Any] | None) -> str:
     if point is None:
         return "–"
     return str(point.get("failure") or "failed") if point.get("val_loss") is None else f"{point['val_loss']:.3f}"
-
-
-def _at_last(trial: TrialRecord) -> tuple[int, str]:
-    score = trial.rungs[-1].scores.get("val_loss")
-    return trial.number, "–" if score is None else f"{score.value:.2f}"
 
 
 def promotion_rows(study: StudyRecord) -> list[dict[str, str]]:
