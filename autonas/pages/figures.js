@@ -52,6 +52,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     await ready;
     drawn.set(name, element);
     const { data, layout } = coloured(figures[name]);
+    element.classList.toggle("panelled", "xaxis2" in layout); // wider than a phone, which can scroll it
     for (const [index, visible] of (autonas.visible?.(name, figures[name].data) || []).entries()) data[index].visible = visible;
     Plotly.newPlot(element, data, narrowed(layout, element), CONFIG).then(() => {
       element.on("plotly_hover", (event) => tell("hover", event, name));

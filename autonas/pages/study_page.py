@@ -20,7 +20,7 @@ from autonas.pages.search_section import search_figures, search_section
 from autonas.promotion.select import neighbours
 from autonas.reporting import quantities, tables
 from autonas.reporting.choice import choice_data
-from autonas.reporting.columns import trial_columns
+from autonas.reporting.trial_columns import trial_columns
 from autonas.reporting.evaluation import Values, findings_of, summary_table, title_of
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import generations, printable

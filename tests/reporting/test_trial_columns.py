@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autonas import cost
-from autonas.reporting.columns import trial_columns
+from autonas.reporting.trial_columns import trial_columns
 from autonas.reporting.front import build_report
 from tests.reporting.studies import make_study
 
