@@ -57,7 +57,8 @@ def _tell(statuses: list[dict[str, Any]], options: argparse.Namespace) -> None:
 
     commands = {each["study"]: _next_commands(each, options) for each in statuses}
     if options.study:
-        print_text(text_status(statuses[0], commands[options.study], screen_width()))
+        (one,) = statuses
+        print_text(text_status(one, commands[one["study"]], screen_width()))
         return
     unfinished = {name: [command for reason, command in found if reason in _UNFINISHED] for name, found in commands.items()}
     if statuses:
@@ -152,7 +153,9 @@ def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
 
 def _run_status(run: Path, *, as_json: bool) -> int:
     """Where a full run stands."""
+    from autonas.commands.painting import print_text, screen_width
     from autonas.ledger import run_is_at_work
+    from autonas.reporting.columns import facts, paragraph
     from autonas.reporting.run_so_far import facts_of, run_json, run_so_far
 
     so_far = run_so_far(run)
@@ -160,12 +163,10 @@ def _run_status(run: Path, *, as_json: bool) -> int:
     if as_json:
         print_json({"run": str(run), "state": state, **run_json(so_far)})
         return OK
-    print(f"{run}: {state}")
-    for name, text in facts_of(so_far):
-        if state == "running" or name != "left":
-            print(f"  {name:18} {text}")
-    if state == "interrupted":
-        print("  go on with         the command that began it, and --resume")
+    width = screen_width()
+    rows = [(name, text) for name, text in facts_of(so_far) if state == "running" or name != "left"]
+    rows += [("go on with", "the command that began it, and --resume")] if state == "interrupted" else []
+    print_text("\n".join([*paragraph(f"{run}: {state}", width), *facts(rows, width)]))
     return OK
 
 
@@ -198,7 +199,8 @@ def front(options: argparse.Namespace) -> int:
         print_json(front_json(study))
     else:
         command = promote_command(options.study, storage=options.storage, trials_dir=options.out)
-        print_text(text_front(study, width=screen_width(), promote=command))
+        ended = study.attributes.get("closed") is not None
+        print_text(text_front(study, width=screen_width(), promote=command if ended else ""))
     return OK
 
 

@@ -60,8 +60,9 @@ def test_losses_and_scores_are_those_of_the_record(folder: Path, trial: TrialRec
         assert [step for step, _ in found[tag]] == [tokens for tokens, _ in points] == sorted(tokens for tokens, _ in points)
         assert [value for _, value in found[tag]] == pytest.approx([loss for _, loss in points], rel=1e-6)
     for tag, key in (("", "value"), ("_low", "low"), ("_high", "high")):
-        losses = [(o.tokens, getattr(o.scores["val_loss"], key)) for o in trial.rungs]
-        assert found[f"loss/validation{tag}"] == [(tokens, pytest.approx(value, rel=1e-6)) for tokens, value in losses]
+        steps, values = zip(*found[f"loss/validation{tag}"], strict=True)
+        assert list(steps) == [o.tokens for o in trial.rungs]
+        assert list(values) == pytest.approx([getattr(o.scores["val_loss"], key) for o in trial.rungs], rel=1e-6)
     judged = {tag.removeprefix("objective/"): points for tag, points in found.items() if tag.startswith("objective/")}
     if trial.state != "complete":
         assert not judged, "nothing compares it across budgets"
@@ -70,7 +71,8 @@ def test_losses_and_scores_are_those_of_the_record(folder: Path, trial: TrialRec
     for name, points in judged.items():
         score = trial.score(name, len(trial.rungs) - 1)
         assert score is not None
-        assert points == [(trial.rungs[-1].tokens, pytest.approx(score.value, rel=1e-6))]
+        ((step, value),) = points
+        assert step == trial.rungs[-1].tokens and value == pytest.approx(score.value, rel=1e-6)
 
 
 def test_settings_and_metrics_reach_the_page_of_hyperparameters(folder: Path) -> None:
