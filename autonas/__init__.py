@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         report,
         report_run,
         search,
+        write_trial_events,
     )
+    from autonas.api.records import Front
     from autonas.engine.choice import EngineSettings
     from autonas.evaluation.detectors import is_collapsed
     from autonas.pareto import hypervolume
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "EngineSettings",
+    "Front",
     "cancel",
     "count_params",
     "evaluate",
@@ -49,10 +52,12 @@ __all__ = [
     "report",
     "report_run",
     "search",
+    "write_trial_events",
 ]
 
 _HOMES = {
     "EngineSettings": "autonas.engine.choice",
+    "Front": "autonas.api.records",
     "hypervolume": "autonas.pareto",
     "is_collapsed": "autonas.evaluation.detectors",
 }

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+import autonas
 from autonas.cli import main
 from autonas.parser import make_parser
 from tests.studies import write_space
@@ -61,7 +62,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, code_corpus: Path) -> Pa
     folder = tmp_path_factory.mktemp("workplace")
     space = write_space(folder / "small.yaml", code_corpus, objectives=["val_loss", "params", "latency", "collapse_rate"])
     (folder / "arch.yaml").write_text("layers: 1\nwidth: 16\nheads: 2\nkv_heads: 1\n")
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space)]
+    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--tensorboard"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=dict(os.environ))
     (folder / "search.out").write_text(done.stdout)
     (folder / "search.err").write_text(done.stderr)
@@ -89,7 +90,12 @@ WHERE = (
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize(
-    "command", ["promote kept --trials-dir 'my trials' --out 'a run'", "search --space my.yaml --out 'my trials'"]
+    "command",
+    [
+        "promote kept --trials-dir 'my trials' --out 'a run'",
+        "search --space my.yaml --out 'my trials'",
+        "search --space my.yaml --tensorboard",
+    ],
 )
 def test_the_command_that_goes_on_has_the_options_that_say_where(command: str, where: str) -> None:
     options = make_parser().parse_args(shlex.split(f"{command} {where}"))
@@ -141,7 +147,11 @@ def test_the_study_can_be_read(workplace: Path, run: Run, monkeypatch: pytest.Mo
         assert {"val_loss", "params", "latency", "collapse_rate"} <= set(entry["scores"])
     code, out, _ = run("front", "small")
     assert code == 0
-    assert all(len(line) <= 110 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in out.splitlines()) and out.endswith("\n  autonas promote small\n")
+    written = sorted(path.name for path in Path("trials/small/tensorboard").iterdir())
+    assert written == [f"trial-{trial.number:05d}" for trial in autonas.read_study("small").trials if trial.rungs]
+    assert autonas.write_trial_events("small", "events") == Path("events")
+    assert sorted(path.name for path in Path("events").iterdir()) == written
     code, out, _ = run("report", "small", "--out", "elsewhere/report.html")
     assert code == 0
     assert Path("elsewhere/report.html").exists()

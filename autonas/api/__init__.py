@@ -20,3 +20,4 @@ from autonas.api.runs import finetune as finetune
 from autonas.api.runs import load as load
 from autonas.api.runs import report_run as report_run
 from autonas.api.searches import search as search
+from autonas.api.searches import write_trial_events as write_trial_events

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from autonas.api.records import Front, front_of
 from autonas.errors import StudyError
 from autonas.ledger import Ledger, is_running
 from autonas.promotion.execution import cancel_runs, promote_command
 from autonas.recipe import Recipe, load_recipe
-from autonas.reporting.front import front_json
 from autonas.run_folder import TRIALS, read_evaluation, run_state
 from autonas.study import cancel_study
 from autonas.trial import StudyRecord
@@ -80,9 +80,12 @@ def cancel(
     return cancel_study(name, folder, storage)
 
 
-def front(name: str, *, storage: str | None = None, out: str | Path = TRIALS) -> list[dict[str, Any]]:
-    """The front of a study: trial, fingerprint, spec, scores with intervals, rung, seeds, probability of being on it."""
-    return front_json(read_study(name, storage=storage, out=out))
+def front(name: str | StudyRecord, *, storage: str | None = None, out: str | Path = TRIALS) -> Front:
+    """The front of a study, by its name or as `search` returned it: a list of dictionaries that shows itself as a table.
+
+    An entry holds trial, fingerprint, spec, scores with intervals, rung, seeds and the probability of being on the front.
+    """
+    return front_of(name if isinstance(name, StudyRecord) else read_study(name, storage=storage, out=out))
 
 
 def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, file: str | Path | None = None) -> Path:

@@ -17,7 +17,8 @@ from autonas.reporting.front import front_json
 from autonas.run_folder import TRIALS
 from autonas.space.spec_file import read_spec
 from autonas.study import CANCELLED, Watcher, run_study
-from autonas.study.files import cancel_requested
+from autonas.study.files import EVENTS, cancel_requested
+from autonas.study.trial_events import TrialEvents
 from autonas.trial import StudyRecord
 
 
@@ -36,6 +37,7 @@ def search(
     engine: EngineSettings | None = None,
     out: str | Path = TRIALS,
     promote: bool = True,
+    tensorboard: str | Path | None = None,
     watcher: Watcher | None = None,
     on_progress: OnProgress | None = None,
 ) -> StudyRecord:
@@ -49,6 +51,8 @@ def search(
     Optuna storage URL to use instead of the embedded ledger. Unless `engine` says otherwise, Ray workers run the trials on this
     machine, one thread each: a second one makes small models at most 1.7 times as fast on a quiet machine, and up to 25 times
     as slow on a busy one.
+
+    `tensorboard` is a folder for an event file of each trial, written as trials are scored.
 
     Raises:
         RequestError: what was asked cannot be done as asked; the message names place, value and remedy.
@@ -76,7 +80,7 @@ def search(
         retry_failed=retry_failed,
         device=engine.device,
         threads=engine.threads,
-        watcher=watcher,
+        watcher=_with_events(watcher or Watcher(), tensorboard),
         prior=prior,
     )
     cancelled = record.attributes.get("closed") == CANCELLED
@@ -85,6 +89,31 @@ def search(
     say = (watcher or Watcher()).say
     promote_winner(name, storage=storage, out=out, engine=engine, say=say)
     return read_study(name, storage=storage, out=out)
+
+
+def write_trial_events(
+    name: str, folder: str | Path | None = None, *, storage: str | None = None, out: str | Path = TRIALS
+) -> Path:
+    """Write an event file for each trial of a study that was scored, for TensorBoard; returns the folder that they are in.
+
+    By default it is the study's own, tensorboard/. A search writes the same as it goes on with `tensorboard`.
+    """
+    place = study_folder(name, out) / EVENTS if folder is None else Path(folder)
+    TrialEvents(place)(read_study(name, storage=storage, out=out))
+    return place
+
+
+def _with_events(watcher: Watcher, folder: str | Path | None) -> Watcher:
+    """The watcher, before whom the event files are brought up to date."""
+    if folder is None:
+        return watcher
+    events = TrialEvents(Path(folder))
+
+    def changed(study: StudyRecord) -> None:
+        events(study)
+        watcher.changed(study)
+
+    return Watcher(say=watcher.say, changed=changed)
 
 
 def _prior(

@@ -9,10 +9,12 @@ from autonas.commands import FAILED, OK, engine_settings, note, print_json
 
 def search(options: argparse.Namespace) -> int:
     from autonas.api import read_recipe, report, search, study_folder
+    from autonas.commands.painting import print_text, screen_width
     from autonas.commands.promotion import after_search
     from autonas.reporting.front import front_json
     from autonas.reporting.text import text_front
     from autonas.study import CANCELLED, Watcher
+    from autonas.study.files import EVENTS
     from autonas.terminal import StudyDisplay
 
     recipe = read_recipe(options.space, options.trials, options.max_hours, options.sampler, options.seed)
@@ -28,6 +30,7 @@ def search(options: argparse.Namespace) -> int:
             warm_start=options.warm_start,
             engine=engine_settings(options),
             out=options.out,
+            tensorboard=options.folder / EVENTS if options.tensorboard == "" else options.tensorboard,
             promote=False,  # here, below the front, and with a progress of its own
             watcher=Watcher(say=display.say, changed=display.changed),
             on_progress=display.progress,
@@ -37,7 +40,7 @@ def search(options: argparse.Namespace) -> int:
     if options.json:
         print_json(front)
     else:
-        print(text_front(study))
+        print_text(text_front(study, width=screen_width()))
         print(f"\nreport: {written}", flush=True)
     if not front:
         return FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,50 @@ def status(options: argparse.Namespace) -> int:
     if options.json:
         print_json(statuses[0] if options.study else statuses)
         return OK
-    for each in statuses:
-        _print_status(each, storage=options.storage, trials_dir=options.out)
+    _tell(statuses, options)
     return OK
+
+
+def _tell(statuses: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Where studies stand, in words: one that was asked for by its name, or all."""
+    from autonas.commands.painting import print_text, screen_width
+    from autonas.reporting.status import text_status, text_statuses
+
+    commands = {each["study"]: _next_commands(each, options) for each in statuses}
+    if options.study:
+        (one,) = statuses
+        print_text(text_status(one, commands[one["study"]], screen_width()))
+        return
+    unfinished = {name: [command for reason, command in found if reason in _UNFINISHED] for name, found in commands.items()}
+    if statuses:
+        print_text(text_statuses(statuses, {name: found for name, found in unfinished.items() if found}, screen_width()))
+
+
+_UNFINISHED = ("To go on with the search", "To go on with the promotion")
+
+
+def _next_commands(status: dict[str, Any], options: argparse.Namespace) -> list[tuple[str, str]]:
+    """What may be done next with a study, as (why, the command)."""
+    from autonas.api import study_folder
+    from autonas.promotion.execution import promote_command
+    from autonas.run_folder import TRIALS
+
+    name, found = status["study"], []
+    search, promotion = _UNFINISHED
+    if status["state"] == "interrupted":
+        recipe = study_folder(name, options.out) / "recipe.yaml"
+        parts = ["autonas", "search", "--space", str(recipe) if recipe.exists() else "FILE", "--study", name, "--resume"]
+        parts += ["--out", str(options.out)] if Path(options.out) != TRIALS else []
+        found.append((search, shlex.join(parts) + (" --storage URL" if options.storage else "")))
+    for each in (*status["promotions"], *status["second_looks"]):
+        if each["state"] == "interrupted":
+            where = each["folder"]
+            command = promote_command(name, going_on_with=where, storage=options.storage, trials_dir=options.out)
+            found.append((promotion, command))
+    if status["state"] == "ended" and status["front"] and not status["promotions"] and not status["second_looks"]:
+        command = promote_command(name, storage=options.storage, trials_dir=options.out)
+        found.append(("To train its winner in full (the knee, unless the space file says otherwise)", command))
+    return found
 
 
 def _status_of(study: StudyRecord, folder: Path) -> dict[str, Any]:
@@ -111,7 +153,9 @@ def _promotion_of(promotion: dict[str, Any]) -> dict[str, Any]:
 
 def _run_status(run: Path, *, as_json: bool) -> int:
     """Where a full run stands."""
+    from autonas.commands.painting import print_text, screen_width
     from autonas.ledger import run_is_at_work
+    from autonas.reporting.columns import facts, paragraph
     from autonas.reporting.run_so_far import facts_of, run_json, run_so_far
 
     so_far = run_so_far(run)
@@ -119,12 +163,10 @@ def _run_status(run: Path, *, as_json: bool) -> int:
     if as_json:
         print_json({"run": str(run), "state": state, **run_json(so_far)})
         return OK
-    print(f"{run}: {state}")
-    for name, text in facts_of(so_far):
-        if state == "running" or name != "left":
-            print(f"  {name:18} {text}")
-    if state == "interrupted":
-        print("  go on with         the command that began it, and --resume")
+    width = screen_width()
+    rows = [(name, text) for name, text in facts_of(so_far) if state == "running" or name != "left"]
+    rows += [("go on with", "the command that began it, and --resume")] if state == "interrupted" else []
+    print_text("\n".join([*paragraph(f"{run}: {state}", width), *facts(rows, width)]))
     return OK
 
 
@@ -145,73 +187,10 @@ def _second_looks(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _print_status(status: dict[str, Any], *, storage: str | None, trials_dir: str) -> None:
-    from autonas.promotion.execution import promote_command
-    from autonas.reporting.quantities import duration_text
-
-    trials = status["trials"]
-    states = ", ".join(f"{trials[s]} {s}" for s in ("live", "complete", "stopped", "infeasible", "failed") if trials[s])
-    repeats = f" and {trials['repeats']} repeated" if trials["repeats"] else ""
-    closed = f" ({status['closed']})" if status["closed"] else ""
-    print(f"{status['study']}: {status['state']}{closed}")
-    print(f"  trials       {trials['begun']} of {trials['wanted']} begun{repeats}; {states or 'none yet'}")
-    print(f"  rungs        {', '.join(f'{count} at rung {rung}' for rung, count in enumerate(status['rungs']))}")
-    if status["failures"]:
-        print(f"  failures     {', '.join(f'{count} {kind}' for kind, count in status['failures'].items())}")
-    if status["retries"]:
-        print(f"  retries      {status['retries']} jobs were tried again")
-    for line in _progress_lines(status):
-        print(f"  {line}")
-    spent = duration_text(status["spent_s"] or 0.0)
-    left = f", about {duration_text(status['left_s'])} left" if status["left_s"] is not None else ""
-    print(f"  time         {spent} so far{left}")
-    for each in status["promotions"]:
-        print(f"  promotion    trial {each['trial']}, {each['steps']:,} steps: {each['state']}, in {each['folder']}")
-        if (where := each.get("progress")) is not None:
-            left = f", about {duration_text(where['left_s'])} left" if where["left_s"] and each["state"] == "running" else ""
-            best = f", validation loss {where['val_loss']:.3f}" if where["val_loss"] is not None else ""
-            print(f"  trained      {where['tokens'] / where['total_tokens']:.0%}{best}{left}")
-        if each["state"] == "interrupted":
-            where = each["folder"]
-            command = promote_command(status["study"], going_on_with=where, storage=storage, trials_dir=trials_dir)
-            print(f"  go on with   {command}")
-    for each in status["second_looks"]:
-        numbers = ", ".join(map(str, each["candidates"]))
-        print(f"  promotion    of trial {numbers}, {each['steps']:,} steps: second look {each['state']}, in {each['folder']}")
-        if each["state"] == "interrupted":
-            where = each["folder"]
-            command = promote_command(status["study"], going_on_with=where, storage=storage, trials_dir=trials_dir)
-            print(f"  go on with   {command}")
-    if status["state"] == "interrupted":
-        print("  go on with   the same `autonas search` and --resume")
-
-
-def _progress_lines(status: dict[str, Any]) -> list[str]:
-    """The front's lines: how good it is, how sure that is, and what more training would buy."""
-    from autonas.reporting.quantities import duration_text
-
-    if (value := status["hypervolume"]) is None:
-        return []
-    near = f"; {len(status['near_front'])} more within a standard error" if status["near_front"] else ""
-    interval = f"{status['hypervolume_low']:.3f}–{status['hypervolume_high']:.3f}"
-    lines = [f"front        {status['front']} trials, hypervolume {value:.3f} ({interval}){near}"]
-    control, forecast = status["random_control"], status["forecast"]
-    if control is not None and control["value"] is not None:
-        span = f"{control['low']:.3f}–{control['high']:.3f}"
-        lines.append(f"random       search alone would have {control['value']:.3f} ({span}) for as much training")
-    if forecast is not None and value > 0.0:
-        gain, low, high = (f"{100 * forecast[name] / value:.1f}" for name in ("gain", "low", "high"))
-        lines.append(f"forecast     {duration_text(forecast['ahead_s'])} more training would add {gain} % ({low}–{high} %)")
-    told = [pair for pair in status["rank_agreement"] if pair["kendall_tau"] is not None]
-    if told:
-        pair = max((pair for pair in told if pair["rung"] == told[0]["rung"]), key=lambda pair: int(pair["later"]))
-        agreement = f"{pair['kendall_tau']:.2f} ({pair['low']:.2f} to {pair['high']:.2f})"
-        lines.append(f"ranks        Kendall's τ {agreement} between rungs {pair['rung']} and {pair['later']}")
-    return lines
-
-
 def front(options: argparse.Namespace) -> int:
     from autonas.api import read_study
+    from autonas.commands.painting import print_text, screen_width
+    from autonas.promotion.execution import promote_command
     from autonas.reporting.front import front_json
     from autonas.reporting.text import text_front
 
@@ -219,7 +198,9 @@ def front(options: argparse.Namespace) -> int:
     if options.json:
         print_json(front_json(study))
     else:
-        print(text_front(study))
+        command = promote_command(options.study, storage=options.storage, trials_dir=options.out)
+        ended = study.attributes.get("closed") is not None
+        print_text(text_front(study, width=screen_width(), promote=command if ended else ""))
     return OK
 
 

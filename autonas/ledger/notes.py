@@ -38,6 +38,14 @@ def note_attributes(known: Mapping[str, Any], trial_id: int | None, text: str) -
     return {**attributes, f"{place}note_ver": int(known.get(f"{place}note_ver", 0)) + 1}
 
 
+def note_text(known: Mapping[str, Any], trial_id: int) -> str:
+    """The note of a trial in a study's system attributes; empty where it has none."""
+    place = f"dashboard:{trial_id}:note_str:"
+    if f"dashboard:{trial_id}:note_ver" not in known:
+        return ""
+    return "".join(known[f"{place}{index}"] for index in range(sum(key.startswith(place) for key in known)))
+
+
 def failed_note(failure: Failure, retries: Sequence[Failure], retried_as: int | None = None) -> str:
     """A trial that failed: how, after which retries, and which trial takes its place."""
     lines = [f"**Failed: {_KINDS[failure.kind]}** ({failure.kind}).", "", *_quoted(failure.message)]

@@ -20,7 +20,6 @@ from autonas.pages.search_section import search_figures, search_section
 from autonas.promotion.select import neighbours
 from autonas.reporting import quantities, tables
 from autonas.reporting.choice import choice_data
-from autonas.reporting.trial_columns import trial_columns
 from autonas.reporting.evaluation import Values, findings_of, summary_table, title_of
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import generations, printable
@@ -29,6 +28,7 @@ from autonas.reporting.marks import KINDS, SHOWN_AT_FIRST, Mark, marks, thinned
 from autonas.reporting.parallel import parallel
 from autonas.reporting.report import Report
 from autonas.reporting.stopping import stops, text_of
+from autonas.reporting.trial_columns import trial_columns
 from autonas.reporting.trust import checks_of, findings_by_trial, trust_rows
 from autonas.trial import StudyRecord
 

@@ -37,6 +37,13 @@ def add_search(command: Command) -> None:
     search.add_argument("--retry-failed", action="store_true", help="with --resume: try again what has failed")
     search.add_argument("--no-promote", action="store_true", help="start no full run at the end, whatever the space file says")
     search.add_argument("--json", action="store_true", help="print the front as JSON at the end")
+    search.add_argument(
+        "--tensorboard",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="write an event file for each trial, for TensorBoard (default DIR: tensorboard/ in the study's folder)",
+    )
     search.add_argument("--quiet", action="store_true", help="no progress")
     study_options(search)
     search.set_defaults(resume_hint=_search_again)
@@ -138,6 +145,7 @@ def _search_again(options: argparse.Namespace) -> str:
     parts += ["--device", options.device] if options.device != "auto" else []
     parts += ["--engine", options.engine] if options.engine != "ray" else []
     parts += ["--no-promote"] if options.no_promote else []
+    parts += [] if options.tensorboard is None else ["--tensorboard", *([options.tensorboard] if options.tensorboard else [])]
     # An embedded study that was interrupted before its ledger was written has nothing to go on with.
     folder = getattr(options, "folder", None)  # known once the space file has been read
     begun = folder is not None and (options.storage is not None or any(folder.glob("*.journal")))

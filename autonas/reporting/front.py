@@ -90,7 +90,11 @@ def front_json(study: StudyRecord) -> list[dict[str, Any]]:
 
     `within_noise` names the trials that one dominates, but that are off the front by no more than noise.
     """
-    report = build_report(study)
+    return front_entries(build_report(study))
+
+
+def front_entries(report: Report) -> list[dict[str, Any]]:
+    """As `front_json`, of a report."""
     return [_entry(standing, _close_behind(standing, report)) for standing in report.front]
 
 

@@ -1,61 +1,78 @@
-"""The front as a table for terminals of 100 columns. Wider fronts (many objectives) are continued in further tables."""
+"""The front as a table for terminals of 80 columns. Wider fronts (many objectives) are continued in further tables."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from autonas.objective import Objective
+from autonas.reporting.columns import WIDTH, Column, command_lines, fitted, paragraph, tables
 from autonas.reporting.front import build_report
 from autonas.reporting.progress import control_text, hypervolume_text, near_text, prospect_text
 from autonas.reporting.quantities import common_error, interval_text, probability_text, score_text, spec_text, tokens_text
 from autonas.reporting.report import Report, Standing
 from autonas.trial import StudyRecord
 
-WIDTH = 100
-_GAP = "  "
+_SAID = ("share", "bytes", "parameters")  # units that a value's own text says: 14 %, 1.2 MB, 1.2 M of "params"
 
 
-def text_front(study: StudyRecord) -> str:
-    """The front with 95 % intervals and probabilities; a star marks the knee. Ends without a newline."""
+def text_front(study: StudyRecord, *, width: int = WIDTH, promote: str = "") -> str:
+    """The front with 95 % intervals and probabilities; a star marks the knee. Ends without a newline.
+
+    `promote` is the command that trains its winner in full, to be shown below it.
+    """
     report = build_report(study)
     front = report.front
     if not front:
         why = [f"{entry.count} {entry.how} ({entry.reason})" for entry in report.dropped[:3]]
         ends = f" So far: {', '.join(why)}." if why else ""
-        return f"{study.name}: no trial has completed the last rung, so there is no front.{ends}"
-    columns = [
-        _column("  trial", [f"{'*' if s.is_knee else ' '} {s.number:>5}" for s in front]),
-        _column("P(front)", [probability_text(s.probability) for s in front]),
-        _column("seeds", [str(s.trial.seeds) for s in front]),
-    ]
-    tables = _tables(columns, [_objective_column(objective, front) for objective in report.objectives])
-    lines = [line for table in tables for line in (*table, "")]
-    lines += [_shortened(f"{'*' if s.is_knee else ' '} {s.number:>5}  {spec_text(s.trial.spec)}") for s in front]
-    return "\n".join([*lines, "", *_legend(report)])
+        told = f"{study.name}: no trial has completed the last rung, so there is no front.{ends}"
+        return "\n".join(paragraph(told, width))
+    lines = [*front_lines(report, front, width), "", *_legend(report, width)]
+    if promote:
+        lines += ["", *paragraph("To train its winner in full (the knee, unless the space file says otherwise):", width)]
+        lines += command_lines(promote, width)
+    return "\n".join(lines)
 
 
-def _legend(report: Report) -> list[str]:
-    noise, front = report.seed_noise, report.front
-    lines = [
-        f"{report.study.name}: {len(front)} of {len(report.standings)} final trials are on the front.",
-        "* knee. Parentheses: 95 % interval. P(front): probability of being on it, given all intervals.",
-        f"Seed noise: {noise.deviation:.3f} nats, {noise.degrees_of_freedom} degrees of freedom ({noise.repeats} by repeats); "
-        f"{noise.between_trials:.3f} between trials.",
+def front_lines(report: Report, standings: Sequence[Standing], width: int = WIDTH) -> list[str]:
+    """These trials, scores first, architectures below them: every line within `width` columns."""
+    marks = Column(name="trial", cells=[f"{'*' if s.is_knee else ' '} {s.number:>5}" for s in standings])
+    scores = [_objective_column(objective, standings) for objective in report.objectives]
+    lines = [line for table in tables(marks, scores, width) for line in (*table, "")]
+    sure = [
+        Column(name="P(front)", cells=[probability_text(s.probability) for s in standings]),
+        Column(name="seeds", cells=[str(s.trial.seeds) for s in standings]),
     ]
-    for text in (near_text(report.near), hypervolume_text(report), control_text(report), prospect_text(report)):
-        lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ")
-    lines += _baseline_lines(front)
-    for alarm in report.alarms:
-        if alarm.severity == "alarm":
-            where = f" (trial {', '.join(map(str, alarm.trials))})" if alarm.trials else ""
-            lines += textwrap.wrap(f"ALARM {alarm.title}{where}: {alarm.text}", WIDTH, subsequent_indent="  ")
+    ((head, *rows),) = tables(marks, sure, width)
+    lines.append(f"{head}  architecture")
+    for standing, row in zip(standings, rows, strict=True):
+        lines += paragraph(spec_text(standing.trial.spec), width, len(head) + 2, f"{row}  ")
     return lines
 
 
-def _baseline_lines(front: Sequence[Standing]) -> list[str]:
+def _legend(report: Report, width: int) -> list[str]:
+    noise, front = report.seed_noise, report.front
+    texts = [
+        f"{fitted(report.study.name, width // 2)}: {len(front)} of {len(report.standings)} final trials are on the front.",
+        "* knee. Parentheses: 95 % interval. P(front): probability of being on it, given all intervals.",
+        f"Seed noise: {noise.deviation:.3f} nats, {noise.degrees_of_freedom} degrees of freedom ({noise.repeats} by repeats); "
+        f"{noise.between_trials:.3f} between trials.",
+        near_text(report.near),
+        hypervolume_text(report),
+        control_text(report),
+        prospect_text(report),
+        *_baseline_texts(front),
+    ]
+    for alarm in report.alarms:
+        if alarm.severity == "alarm":
+            where = f" (trial {', '.join(map(str, alarm.trials))})" if alarm.trials else ""
+            texts.append(f"ALARM {alarm.title}{where}: {alarm.text}")
+    return [line for text in texts for line in paragraph(text, width)]
+
+
+def _baseline_texts(front: Sequence[Standing]) -> list[str]:
     """What n-gram models of the very tokens that the front's models were shown reach, and how many of those are better."""
-    lines = []
+    texts = []
     for name in front[0].trial.outcome.baselines:
         known = [s for s in front if name in s.trial.outcome.baselines and "val_loss" in s.trial.scores]
         losses = [s.trial.outcome.baselines[name] for s in known]
@@ -63,15 +80,14 @@ def _baseline_lines(front: Sequence[Standing]) -> list[str]:
         if known:
             shown = f"{min(losses):.2f}" if max(losses) - min(losses) < 0.01 else f"{min(losses):.2f} to {max(losses):.2f}"
             tokens = tokens_text(known[0].trial.outcome.tokens)
-            lines.append(
+            texts.append(
                 f"A {name} model of the same {tokens} tokens: {shown} nats; {beaten} of {len(known)} on the front are below."
             )
-    return lines
+    return texts
 
 
-def _objective_column(objective: Objective, front: Sequence[Standing]) -> list[str]:
-    unit = "" if objective.unit in ("share", "bytes", "parameters") else f" {objective.unit}"
-    scores = [standing.trial.scores[objective.name] for standing in front]
+def _objective_column(objective: Objective, standings: Sequence[Standing]) -> Column:
+    scores = [standing.trial.scores[objective.name] for standing in standings]
     error = common_error(scores)
     values = [score_text(score, error) for score in scores]
     intervals = [f"({text})" if (text := interval_text(score, error)) else "" for score in scores]
@@ -79,23 +95,4 @@ def _objective_column(objective: Objective, front: Sequence[Standing]) -> list[s
     cells = [
         f"{value:>{wide}} {interval:<{wider}}" if wider else value for value, interval in zip(values, intervals, strict=True)
     ]
-    return _column(f"{objective.name}{unit}", cells)
-
-
-def _column(title: str, cells: Sequence[str]) -> list[str]:
-    width = max(len(title), *map(len, cells))
-    return [f"{text:>{width}}" for text in (title, *cells)]
-
-
-def _tables(fixed: Sequence[list[str]], objectives: Sequence[list[str]]) -> list[list[str]]:
-    """Rows of as many tables as it takes; each begins with the star and the trial."""
-    tables: list[list[list[str]]] = [list(fixed)]
-    for column in objectives:
-        if len(tables[-1]) > 1 and len(_GAP.join(c[0] for c in (*tables[-1], column))) > WIDTH:
-            tables.append([*fixed[:1]])
-        tables[-1].append(column)
-    return [[_GAP.join(cells).rstrip() for cells in zip(*table, strict=True)] for table in tables]
-
-
-def _shortened(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+    return Column(name=objective.name, unit="" if objective.unit in _SAID else objective.unit, cells=cells)

@@ -16,12 +16,13 @@ from autonas.errors import resource_error
 
 _PARTS = ("jobs", "outcomes", "checkpoints", "metrics")
 _CANCEL = "cancel"
+EVENTS = "tensorboard"  # where the event files of trials lie, if they are asked for and nothing else is said
 EMBEDDED, ELSEWHERE = "embedded", "in another storage"
 
 
 def clear(folder: Path) -> None:
     """Remove what another study of this name left in the folder: its checkpoints are not this one's."""
-    for part in _PARTS:
+    for part in (*_PARTS, EVENTS):
         shutil.rmtree(folder / part, ignore_errors=True)
     (folder / _CANCEL).unlink(missing_ok=True)
 

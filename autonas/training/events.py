@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 import struct
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,16 +53,51 @@ class EventFile:
 
     def _begin(self, points: Iterable[Mapping[str, Any]]) -> Path:
         """A new file in the place of what there was."""
-        folder = self._run / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
-        before = sorted(folder.glob("events.out.tfevents.*"))
-        # TensorBoard goes through a folder's files in the order of their names, and does not go back.
-        number = 1 + max((int(path.name.split(".")[3]) for path in before if path.name.split(".")[3].isdecimal()), default=0)
-        path = folder / f"events.out.tfevents.{max(number, int(time.time())):010d}.autonas"
-        write_file(path, b"".join(itertools.chain(_beginning(), map(_record_of, points))))
-        for earlier in before:
-            earlier.unlink(missing_ok=True)
-        return path
+        return replace_events(self._run / FOLDER, map(_record_of, points))
+
+
+def load_library() -> None:
+    """Import tensorboardX without torch, which it would import for drawings of models: a controller does without."""
+    left_out = "torch" not in sys.modules
+    if left_out:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        import tensorboardX  # noqa: F401
+    finally:
+        if left_out:
+            del sys.modules["torch"]
+
+
+def replace_events(folder: Path, records: Iterable[bytes]) -> Path:
+    """An event file of these records, whole, in the place of what there was in `folder`; returns where."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = sorted(folder.glob("events.out.tfevents.*"))
+    # TensorBoard goes through a folder's files in the order of their names, and does not go back.
+    number = 1 + max((int(path.name.split(".")[3]) for path in before if path.name.split(".")[3].isdecimal()), default=0)
+    path = folder / f"events.out.tfevents.{max(number, int(time.time())):010d}.autonas"
+    write_file(path, b"".join(itertools.chain(_beginning(), records)))
+    for earlier in before:
+        earlier.unlink(missing_ok=True)
+    return path
+
+
+def scalars_record(tokens: int, values: Mapping[str, float]) -> bytes:
+    """Numbers by their names in TensorBoard, at so many tokens."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    shown = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    return _record(Event(wall_time=time.time(), step=tokens, summary=Summary(value=shown)))
+
+
+def hparams_records(settings: Mapping[str, Any], metrics: Sequence[str], *, ended: bool) -> Iterator[bytes]:
+    """The settings of one training and the names of the scalars that it is judged by, for TensorBoard's HPARAMS page."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.summary import hparams
+
+    experiment, begun, end = hparams(dict(settings), dict.fromkeys(metrics))
+    for summary in (experiment, begun, *([end] if ended else [])):
+        yield _record(Event(wall_time=time.time(), summary=summary))
 
 
 def values_of(point: Mapping[str, Any]) -> dict[str, float]:

@@ -193,8 +193,9 @@ def test_a_promotion_killed_among_its_replicas_goes_on_where_it_was(
     (folder,) = (study / "runs").iterdir()
     assert is_choosing(folder) and run_state(folder) == "absent"
     _, out, _ = run("status", "small")
+    out = " ".join(out.replace("\\\n", "").split())  # without the ends of lines
     assert f"steps: interrupted, in {folder}" in out
-    assert f"go on with   autonas promote small --resume --out {folder}" in out
+    assert f"To go on with the promotion: autonas promote small --resume --out {folder}" in out
     said: list[str] = []
     resumed = autonas.promote("small", resume=True, engine=INLINE, say=said.append) if resume else promote(say=said.append)
     assert resumed == folder

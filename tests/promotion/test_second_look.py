@@ -280,8 +280,9 @@ def test_a_second_look_that_was_interrupted_goes_on_where_it_was(study: Path, wh
         promote(say=interrupting(4))
     assert the_book().look is None
     _, out, _ = run("status", "small")
+    out = " ".join(out.replace("\\\n", "").split())  # without the ends of lines
     assert "second look interrupted, in trials/small/promotions/" in out
-    assert f"go on with   autonas promote small --resume --out {the_book().folder}" in out
+    assert f"To go on with the promotion: autonas promote small --resume --out {the_book().folder}" in out
     said: list[str] = []
     options = {"resume": True, "steps": None} if resume else {}
     promote(say=said.append, **options)

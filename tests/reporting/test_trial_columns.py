@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from autonas import cost
-from autonas.reporting.trial_columns import trial_columns
 from autonas.reporting.front import build_report
+from autonas.reporting.trial_columns import trial_columns
 from tests.reporting.studies import make_study
 
 

@@ -2,7 +2,8 @@
 
 The dashboard has no authentication of its own, and offers to delete and rename studies and to tell results. So the server
 listens on the loopback interface only, answers no other host's name (a page of the web could otherwise have its own name point
-here, and read), refuses every request that is not for reading, and serves a storage that cannot write.
+here, and read), refuses every request that is not for reading, and serves a storage that cannot write. What a model wrote is
+served as a file that no browser takes for a page, and to no page of another origin.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from optuna_dashboard import wsgi
 
+from autonas.dashboard.annotated import AnnotatedShelf, RenderedFiles
 from autonas.errors import RequestError
 from autonas.ledger.shelf import Shelf
 
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
 
 _READING = ("GET", "HEAD")
 _REFUSAL = "This dashboard is for looking: it changes nothing. Use the commands of autonas."
+_FILES = "/artifacts/"
+# For a file that is opened for itself: nothing in it is run, loaded or sent, and nothing guesses that it is a page.
+_INERT = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
 _FOREIGN = "This dashboard answers requests to localhost only."
 
 
@@ -43,11 +52,11 @@ def serve_dashboard(
         StorageError: the storage cannot be read.
     """
     address = loopback_address(host)
-    shelf = Shelf(out, storage, study)
+    shelf = AnnotatedShelf(out, storage, study)
     try:
         with _listen(address, port) as server, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of plots with few trials, at every look at them
-            server.set_app(guarded(wsgi(shelf)))
+            server.set_app(guarded(wsgi(shelf, RenderedFiles(shelf))))
             shown = f"[{address}]" if ":" in address else address
             page = f"/dashboard/studies/{shelf.names()[study]}" if study else "/dashboard"
             ready(f"http://{shown}:{server.server_port}{page}", shelf)
@@ -83,9 +92,21 @@ def guarded(app: WSGIApplication) -> WSGIApplication:
             return _refuse(start_response, "403 Forbidden", _FOREIGN)
         if environ["REQUEST_METHOD"] not in _READING:
             return _refuse(start_response, "405 Method Not Allowed", _REFUSAL, ("Allow", ", ".join(_READING)))
+        if environ.get("PATH_INFO", "").startswith(_FILES):
+            return app(environ, _inert(start_response))
         return app(environ, start_response)
 
     return guard
+
+
+def _inert(start_response: StartResponse) -> StartResponse:
+    """As `start_response`, for an answer that is a file: its own headers, less the one that lets pages of others read it."""
+
+    def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+        kept = [(name, value) for name, value in headers if name.lower() != "access-control-allow-origin"]
+        return start_response(status, [*kept, *_INERT], *error)
+
+    return start
 
 
 def _is_this_machine(host: str) -> bool:

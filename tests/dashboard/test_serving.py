@@ -22,7 +22,7 @@ import pytest
 from optuna_dashboard import wsgi
 
 from autonas.cli import main
-from autonas.dashboard import guarded, loopback_address
+from autonas.dashboard.serving import guarded, loopback_address
 from autonas.errors import RequestError, StorageError, StudyError
 from autonas.ledger import JOURNAL, Ledger
 from autonas.ledger.shelf import Shelf
@@ -122,7 +122,9 @@ def test_everything_of_a_study_is_named_and_the_study_is_untouched(trials: Path)
     states = ["Complete"] * 3 + ["Pruned", "Fail", "Pruned", "Running", "Running"]
     assert [trial["state"] for trial in study["trials"]] == states
     assert [trial["constraints"] for trial in study["trials"]] == [[0.0]] * 5 + [[1.0]] + [[0.0]] * 2
-    notes = {trial["number"]: trial["note"]["body"] for trial in study["trials"] if trial["note"]["body"]}
+    assert study["directions"] == ["minimize", "minimize"]
+    notes = {trial["number"]: trial["note"]["body"] for trial in study["trials"]}
+    assert all(notes.values())
     assert "11.2 nats" in notes[FAILED] and f"Trial {RETRY} takes its place" in notes[FAILED]
     assert f"place of trial {FAILED}" in notes[RETRY] and "node went away" in notes[LIVE]
     assert study["trials"][STOPPED]["intermediate_values"] == [{"step": 12, "value": 3}]
@@ -266,6 +268,25 @@ def test_requests_under_another_name_are_refused(address: str) -> None:
         assert ask(address, "/api/studies", host=host)[0] == 200, host
 
 
+def test_a_file_of_a_trial_is_inert_and_for_this_origin_alone(address: str) -> None:
+    trials = {trial["number"]: trial for trial in api(address, "studies/0")["trials"]}
+    files = {file["filename"]: file["artifact_id"] for file in trials[COMPLETE]["artifacts"]}
+    assert set(files) == {"curve.svg", "curve.csv", "samples.txt"} and trials[FAILED]["artifacts"] == []
+    for name, artifact in files.items():
+        connection = http.client.HTTPConnection(address.split("/")[2], timeout=30)
+        place = f"/artifacts/0/{trials[COMPLETE]['trial_id']}/{artifact}"
+        connection.request("GET", place, headers={"Origin": "https://evil.example"})
+        answer = connection.getresponse()
+        content, headers = answer.read().decode(), {key.lower(): value for key, value in answer.getheaders()}
+        assert answer.status == 200 and content
+        assert headers["content-type"].partition(";")[0] in ("image/svg+xml", "text/csv", "text/plain"), name
+        assert headers["x-content-type-options"] == "nosniff" and "sandbox" in headers["content-security-policy"]
+        assert headers["cross-origin-resource-policy"] == "same-origin" and "access-control-allow-origin" not in headers
+        assert ("</script>" in content) == (name == "samples.txt") and "\x00" not in content
+    for path in ("/artifacts/0/0/0-0-9", f"/artifacts/0/{FAILED}/0-{FAILED:x}-0", "/artifacts/0/0-0-0", "/artifacts/0/1/0-0-0"):
+        assert ask(address, path)[0] == 404, path
+
+
 def test_nothing_can_be_changed(address: str, trials: Path) -> None:
     before = fingerprints(trials)
     changes = (
@@ -275,6 +296,8 @@ def test_nothing_can_be_changed(address: str, trials: Path) -> None:
         ("POST", f"/api/trials/{LIVE}/tell", '{"state": "Fail"}'),
         ("POST", f"/api/trials/{LIVE}/user-attrs", '{"user_attrs": {"a": 1}}'),
         ("PUT", "/api/studies/0/note", '{"body": "x", "version": 2}'),
+        ("POST", f"/api/artifacts/0/{LIVE}", '{"file": "data:text/html,x", "filename": "x.html"}'),
+        ("DELETE", "/api/artifacts/0/0/0-0-0", None),
     )
     for method, path, body in changes:
         status, content = ask(address, path, method, body=body)
@@ -348,6 +371,14 @@ def test_a_person_finds_objectives_the_front_and_why_a_trial_failed(browser: Any
     why = ("Failed: its loss grew out of bounds", "the loss rose to 11.2 nats", f"Trial {RETRY} takes its place")
     found = text(f"/trials?numbers={FAILED}", *why)
     assert [word for word in why if word not in found] == []
+    shown = ("Scored at the last rung", "curve.svg", "curve.csv", "samples.txt")
+    found = text(f"/trials?numbers={COMPLETE}", *shown)
+    assert [word for word in shown if word not in found] == []
+    width = "return [...document.images].find(i => i.src.includes('/artifacts/'))?.naturalWidth ?? 0"
+    until = time.monotonic() + 20
+    while not (drawn := browser.execute_script(width)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert drawn == 720, "the learning curve is drawn"
     note = ("Every objective is minimised", "autonas report first")
     found = text("/note", *note)
     assert [word for word in note if word not in found] == []
