@@ -1,7 +1,8 @@
 """A report's figures for notebooks and scripts, as Plotly figures: `autonas.plot.front("quickstart").show()`.
 
-Each function takes a study's name, or what `autonas.read_study` returned, and gives a `plotly.graph_objects.Figure` to show,
-change or write (`figure.write_html(...)`). They are those of `autonas report`, on light paper.
+Each function takes a study's name, or what `autonas.read_study` or `autonas.front` returned, and gives a
+`plotly.graph_objects.Figure` to show, change or write (`figure.write_html(...)`). They are those of `autonas report`, on light
+paper.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from autonas.api import read_study
+from autonas.api.records import Front
 from autonas.errors import RequestError
 from autonas.objective import OBJECTIVES
 from autonas.reporting.front import build_report
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from autonas.reporting.report import Report
 
-Study = str | StudyRecord
+Study = str | StudyRecord | Front
 
 
 def front(study: Study, *, storage: str | None = None, out: str | Path = TRIALS) -> go.Figure:
@@ -146,6 +148,8 @@ def _found(figure: go.Figure | None, otherwise: str) -> go.Figure:
 
 
 def _report(study: Study, storage: str | None, out: str | Path) -> Report:
+    if isinstance(study, Front):
+        return study.report
     return build_report(read_study(study, storage=storage, out=out) if isinstance(study, str) else study)
 
 

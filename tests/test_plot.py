@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ def test_figures_are_made_of_a_record() -> None:
     study = make_study()
     front = autonas.plot.front(study)
     assert isinstance(front, go.Figure) and len({trace.xaxis for trace in front.data}) == 6
+    assert autonas.plot.front(autonas.front(study)).to_json() == front.to_json()
+    for drawn in (autonas.plot.hypervolume, autonas.plot.curves, autonas.plot.ranks, autonas.plot.timeline):
+        assert isinstance(drawn(study), go.Figure)
     pair = autonas.plot.pair(study, "params", "val_loss")
     assert pair.layout.xaxis.type == "log" and pair.layout.yaxis.title.text == "Validation loss, nats/token"
     lines = autonas.plot.parallel(study).data[0]
@@ -41,6 +45,9 @@ def test_what_cannot_be_drawn_is_a_message(tmp_path: Path) -> None:
         autonas.plot.front(make_study(survivors=0, repeats=0))
     with pytest.raises(RequestError, match="choose two of val_loss, params, latency, collapse_rate"):
         autonas.plot.pair(make_study(), "params", "speed")
+    for drawn in (autonas.plot.hypervolume, autonas.plot.curves, autonas.plot.ranks, autonas.plot.importance):
+        with pytest.raises(RequestError, match="nothing to draw"):
+            drawn(dataclasses.replace(make_study(), trials=(), timeline=()))
     with pytest.raises(RequestError, match="nothing to compare"):
         autonas.plot.parallel(make_study(survivors=1, repeats=0))
 

@@ -24,12 +24,12 @@ class Front(list[dict[str, Any]]):
 
     def __init__(self, entries: Iterable[dict[str, Any]], report: Report) -> None:
         super().__init__(entries)
-        self._report = report
+        self.report = report  # what the study's report says of it, as records
 
     @property
     def study(self) -> str:
         """The study's name."""
-        return self._report.study.name
+        return self.report.study.name
 
     @property
     def knee(self) -> dict[str, Any] | None:
@@ -42,7 +42,7 @@ class Front(list[dict[str, Any]]):
     def __getitem__(self, place: slice) -> Front: ...
     def __getitem__(self, place: SupportsIndex | slice) -> dict[str, Any] | Front:
         if isinstance(place, slice):
-            return Front(super().__getitem__(place), self._report)
+            return Front(super().__getitem__(place), self.report)
         return super().__getitem__(place)
 
     def to_frame(self) -> pandas.DataFrame:
@@ -58,14 +58,14 @@ class Front(list[dict[str, Any]]):
             import pandas
         except ImportError as error:
             raise RequestError("to_frame() needs pandas, which is not installed: pip install pandas") from error
-        objectives = self._report.objectives
+        objectives = self.report.objectives
         frame = pandas.DataFrame([self._row(entry) for entry in self], columns=None if self else ["trial"])
         frame.attrs["units"] = {objective.name: objective.unit for objective in objectives}
         return frame
 
     def _row(self, entry: dict[str, Any]) -> dict[str, Any]:
         scores: dict[str, Any] = {}
-        for objective in self._report.objectives:
+        for objective in self.report.objectives:
             score = entry["scores"][objective.name]
             name = objective.name
             scores |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
@@ -73,7 +73,7 @@ class Front(list[dict[str, Any]]):
         return {"trial": entry["trial"], **scores, **entry["spec"], **others}
 
     def _standings(self) -> list[Standing]:
-        known = {standing.number: standing for standing in self._report.standings}
+        known = {standing.number: standing for standing in self.report.standings}
         return [known[entry["trial"]] for entry in self if entry["trial"] in known]
 
     def __repr__(self) -> str:
@@ -81,13 +81,13 @@ class Front(list[dict[str, Any]]):
         name = fitted(self.study, WIDTH // 2)
         if not shown:
             return f"Front of {name}: no trial"
-        head = f"Front of {name}: {len(shown)} of {len(self._report.front)} trials"
-        return "\n".join([head, *front_lines(self._report, shown)])
+        head = f"Front of {name}: {len(shown)} of {len(self.report.front)} trials"
+        return "\n".join([head, *front_lines(self.report, shown)])
 
     def _repr_html_(self) -> str:
         from autonas.pages.front_table import front_table
 
-        return front_table(self._report, self._standings())
+        return front_table(self.report, self._standings())
 
 
 def front_of(study: StudyRecord) -> Front:

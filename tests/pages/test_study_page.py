@@ -100,7 +100,7 @@ def poisoned() -> StudyRecord:
 def test_the_page_is_well_formed_and_has_every_section(page_text: str) -> None:
     page = Page(page_text)
     sections = [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
-    wanted = ["front", "architectures", "training", "dropped", "generations", "trust", "calibration", "corpus"]
+    wanted = ["front", "architectures", "search", "generations", "trust", "calibration", "corpus"]
     wanted += ["trials", "provenance"]
     assert [section for section in sections if section] == wanted
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
