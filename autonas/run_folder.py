@@ -2,7 +2,7 @@
 
 `spec.json`, `run.json` (the job: a worker replays it), `tokenizer.json`, `metrics.jsonl`, the same for TensorBoard in
 `tensorboard/`, `checkpoints/last.safetensors` and `checkpoints/best.safetensors`, and when the run has ended
-`model.safetensors` and `evaluation.json`. A promotion adds `promotion.json`.
+`model.safetensors` and `evaluation.json`. A promotion adds `promotion.json`, each export a line to `exports.jsonl`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from autonas.training.events import EventFile
 from autonas.trial import Budget, Job, TrainingSettings, from_json, to_json
 
 TRIALS = Path("trials")  # where studies and their runs are kept, unless --trials-dir says otherwise
+EXPORTS = "exports.jsonl"  # what each export of the run was found to compute
 CURVE_LINES = 2000  # of a whole run
 # Tokens that are scored on the way, as a share of the run's. A forward pass is a third of a step, and part of them are scored
 # twice (evaluation/passes.py): 3.5 % took 2.3 % of the time of a run of 4,000 steps on a processor.
@@ -148,7 +149,31 @@ def read_evaluation(run: Path) -> dict[str, Any]:
 
 def read_curve(run: Path) -> list[dict[str, Any]]:
     """The whole lines of the run's metrics.jsonl; none where it has none."""
-    path = run / "metrics.jsonl"
+    return _json_lines(run / "metrics.jsonl")
+
+
+def read_exports(run: Path) -> list[dict[str, Any]]:
+    """What was found each time when the run was exported, oldest first; nothing where it never was."""
+    return _json_lines(run / EXPORTS)
+
+
+def keep_export(run: Path, record: Mapping[str, Any]) -> None:
+    """Add a line to what is known of the run's exports.
+
+    Raises:
+        ResourceError: it cannot be written.
+    """
+    path = run / EXPORTS
+    try:
+        # A line that a crash tore must not swallow this one.
+        torn = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+        with path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if torn else "") + json.dumps(record) + "\n")
+    except OSError as error:
+        raise resource_error(error, path) from error
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
     found = []
     for line in lines:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from autonas import machine
 from autonas.data.cache import building
 from autonas.data.dataset import Dataset
-from autonas.errors import CorpusError, InfeasibleArch, RequestError
+from autonas.errors import CorpusError, InfeasibleArch, RequestError, ResourceError
 from autonas.exporting.card import Facts, write_card
 from autonas.exporting.formats import FORMATS
 from autonas.exporting.held_out import compare_losses
 from autonas.exporting.loading import is_export, load_export, write_json
 from autonas.exporting.parity import Reference, check_parity, make_probe, reference
 from autonas.loaded_run import LoadedRun, load_run
-from autonas.run_folder import read_evaluation, read_job
+from autonas.run_folder import keep_export, read_evaluation, read_job
 from autonas.space.exports import broken_exports
 from autonas.trial import EvaluationSettings, Job, to_json
 
@@ -73,6 +74,8 @@ def export_run(
             say(f"{name}: writing")
             record = _export(name, loaded, wanted, temporary / place, run=run, job=job, dataset=dataset, int8=int8, say=say)
             made.append({**record, "folder": str(out / place)})
+    if job is not None:
+        _keep(run, made, say)
     return made
 
 
@@ -95,6 +98,17 @@ def check_request(formats: Sequence[str], out: Path, *, int8: bool) -> tuple[str
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"--out {out}: is there and not empty; name a new folder, or remove what is in it")
     return names
+
+
+def _keep(run: Path, made: Sequence[Mapping[str, Any]], say: Callable[[str], None]) -> None:
+    """Add what was found to the run's own record. Where it lies is left out: the run's page is shared, and folders move."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    try:
+        for record in made:
+            kept = {name: value for name, value in record.items() if name not in ("run", "spec", "folder", "files")}
+            keep_export(run, {"exported_at": now, **kept})
+    except ResourceError as error:  # the exports are whole; a run on a disk that may only be read can be exported, too
+        say(f"the run's own record of its exports could not be written: {error}")
 
 
 def _dataset(job: Job | None) -> Dataset | None:

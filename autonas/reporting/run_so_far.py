@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autonas.arch import ArchSpec
+from autonas.curriculum import Stage
+from autonas.data.stages import stage_edges
 from autonas.errors import StudyError
-from autonas.reporting.charts import Frame
+from autonas.evaluation.rates import wilson_interval
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
-from autonas.reporting.scales import Scale
 from autonas.run_folder import read_curve, read_job, run_state, run_tokens, step_tokens
+from autonas.trial import Job
 
-_WIDTH, _HEIGHT, _POINTS = 560, 270, 250
-# Losses at the beginning would press the rest of the curve into a corner: it enters at the top.
-_SHOWN_FROM = 0.02
+SHOWN_POINTS = 400  # of a line of training: more than a wall is wide would hide what each of them is
+SERIES = ("loss", "learning_rate", "gradient_norm", "tokens_per_s")
 _SOLUTIONS = ("solution_loss", "solution_low", "solution_high")
 
 
@@ -33,18 +35,48 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What the model wrote on the way: the share of degenerate (or collapsed) samples, and one of them."""
+    """What the model wrote on the way: the share of degenerate (or collapsed) samples, and one of them.
+
+    `low` and `high` are Wilson's 95 % interval; None where the line does not say how many samples there were.
+    """
 
     tokens: int
     rate: float
+    low: float | None
+    high: float | None
+    samples: int | None
+    detector: str  # "degenerate", or "collapsed" where there is nothing to compare with
     prompt: str
     text: str
     collapsed: bool  # any of the samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Lines of training that are one point of a drawing: their mean, and the least and the greatest of them."""
+
+    tokens: int  # at its end
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpan:
+    """A stage of a run's curriculum, in tokens of the run, with what it shows in words."""
+
+    number: int
+    begins: int
+    ends: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSoFar:
-    """A run's way. `losses` are (tokens, training loss); `rollbacks` (tokens, why); `latest` the last line of training."""
+    """A run's way. `losses` are (tokens, training loss); `rollbacks` (tokens, why); `latest` the last line of training.
+
+    `series` has the lines' other numbers by name, each with its tokens; a name that no line has is not there.
+    """
 
     spec: ArchSpec
     ended: bool
@@ -53,6 +85,10 @@ class RunSoFar:
     steps: int
     total_steps: int
     losses: tuple[tuple[int, float], ...]
+    series: Mapping[str, tuple[tuple[int, float], ...]]
+    stages: tuple[StageSpan, ...]  # none: one text from beginning to end
+    cooldown_from: int | None  # tokens; None where there is none
+    judged_by: str  # what the validation losses are of
     probes: tuple[Probe, ...]
     looks: tuple[Look, ...]
     rollbacks: tuple[tuple[int, str], ...]
@@ -102,6 +138,10 @@ def run_so_far(run: Path) -> RunSoFar:
         steps=steps,
         total_steps=total_steps,
         losses=tuple((point["tokens"], float(point["loss"])) for point in trained),
+        series=_series(trained),
+        stages=_stages(job),
+        cooldown_from=job.budget.tokens if job.tuning is None and job.budget.cooldown_tokens else None,
+        judged_by="validation text" if job.tuning is None else "solutions that were set aside",
         probes=tuple(Probe(tokens=p["tokens"], value=p[loss], low=p[low], high=p[high]) for p in points if loss in p),
         looks=tuple(_look(point["tokens"], point["generation"]) for point in points if "generation" in point),
         rollbacks=tuple((point["tokens"], str(point["rollback"])) for point in points if "rollback" in point),
@@ -112,9 +152,16 @@ def run_so_far(run: Path) -> RunSoFar:
 def _look(tokens: int, look: Mapping[str, Any]) -> Look:
     sample = look.get("sample") or {}
     rate = look.get("degeneration", look.get("collapse_rate", 0.0))
+    # One character for each sample: whether it was.
+    count = len(look.get("hits" if "degeneration" in look else "collapsed") or "")
+    low, high = wilson_interval(rate, count) if count else (None, None)
     return Look(
         tokens=tokens,
         rate=rate,
+        low=low,
+        high=high,
+        samples=count or None,
+        detector="degenerate" if "degeneration" in look else "collapsed",
         prompt=sample.get("prompt", ""),
         text=sample.get("text", ""),
         collapsed=rate > 0,
@@ -168,44 +215,49 @@ def prediction_lines(run: Path, evaluation: Mapping[str, Any]) -> list[str]:
         return []
 
 
-def training_figure(so_far: RunSoFar) -> dict[str, Any] | None:
-    """Training and validation loss over tokens as coordinates; None before the first lines."""
-    if len(so_far.losses) < 2:
-        return None
-    shown = [loss for tokens, loss in so_far.losses if tokens >= _SHOWN_FROM * so_far.tokens] or [so_far.losses[-1][1]]
-    values = shown + [bound for probe in so_far.probes for bound in (probe.low, probe.high)]
-    across = Scale(low=0.0, high=float(so_far.total_tokens), start=46.0, end=_WIDTH - 16.0)
-    up = Scale.over(values, _HEIGHT - 36.0, 24.0, margin=0.04)
-    losses = _thinned([(tokens, loss) for tokens, loss in so_far.losses if loss <= up.high])
-    places = [(across.at(probe.tokens), up.at(probe.low), up.at(probe.value), up.at(probe.high)) for probe in so_far.probes]
-    best = so_far.best
-    return {
-        "frame": Frame(
-            width=_WIDTH,
-            height=_HEIGHT,
-            left=46,
-            right=_WIDTH - 16,
-            top=24,
-            bottom=_HEIGHT - 36,
-            x_title="tokens shown",
-            y_title="Loss, nats per token",
-            x_ticks=across.ticks("tokens", 5),
-            y_ticks=up.ticks("", 6),
-        ),
-        "training": _path([(across.at(tokens), up.at(loss)) for tokens, loss in losses]),
-        "validation": _path([(x, y) for x, _, y, _ in places]),
-        "band": _path([(x, y) for x, y, _, _ in places] + [(x, y) for x, _, _, y in reversed(places)]) + "Z" if places else "",
-        "best": None if best is None else (across.at(best.tokens), up.at(best.value)),
-        "rollbacks": [across.at(tokens) for tokens, _ in so_far.rollbacks],
-    }
-
-
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most some hundred points, each the mean of a stretch: a single step's loss is noise."""
-    size = -(-len(points) // _POINTS) or 1
+def thinned(points: Sequence[tuple[int, float]], most: int = SHOWN_POINTS) -> tuple[Stretch, ...]:
+    """At most so many stretches of equally many lines, the last of which may be shorter: a single step's loss is noise."""
+    size = -(-len(points) // most) or 1
     stretches = [points[first : first + size] for first in range(0, len(points), size)]
-    return [(stretch[-1][0], sum(loss for _, loss in stretch) / len(stretch)) for stretch in stretches]
+    return tuple(
+        Stretch(
+            tokens=stretch[-1][0],
+            mean=sum(value for _, value in stretch) / len(stretch),
+            low=min(value for _, value in stretch),
+            high=max(value for _, value in stretch),
+        )
+        for stretch in stretches
+    )
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x} {y}" for x, y in places) if places else ""
+def _series(trained: Sequence[Mapping[str, Any]]) -> dict[str, tuple[tuple[int, float], ...]]:
+    """What the lines of training hold, by name: a line without a number, or with none that is finite, has no point."""
+    found = {}
+    for name in SERIES:
+        points = [(point["tokens"], point.get(name)) for point in trained]
+        kept = tuple((at, float(value)) for at, value in points if isinstance(value, int | float) and math.isfinite(value))
+        if kept:
+            found[name] = kept
+    return found
+
+
+def _stages(job: Job) -> tuple[StageSpan, ...]:
+    """Where the stages of the run's curriculum begin and end; none without one, or with a single one."""
+    if job.curriculum is None or len(job.curriculum.stages) < 2 or job.tuning is not None:
+        return ()
+    context, stages = job.spec.context_length, job.curriculum.stages
+    edges = stage_edges([stage.share for stage in stages], max(-(-run_tokens(job) // context), len(stages)))
+    return tuple(
+        StageSpan(number=number, begins=first * context, ends=last * context, text=_stage_text(stage))
+        for number, (stage, first, last) in enumerate(zip(stages, edges[:-1], edges[1:], strict=True), 1)
+    )
+
+
+def _stage_text(stage: Stage) -> str:
+    parts = [", ".join(f"{name} {share:.0%}" for name, share in stage.sources) or "the training split as it is"]
+    if stage.is_ranked:
+        parts.append(f"difficulty {stage.difficulty[0]:.0%} to {stage.difficulty[1]:.0%}")
+    if stage.min_tokens or stage.max_tokens is not None:
+        most = "" if stage.max_tokens is None else f" to {stage.max_tokens:,}"
+        parts.append(f"documents of {stage.min_tokens:,}{most or ' or more'} tokens")
+    return "; ".join(parts)
