@@ -209,7 +209,7 @@ _EVALUATION: Final = {
 
 
 def _tokens_axis(so_far: RunSoFar) -> dict[str, Any]:
-    return theme.axis("Tokens shown", unit="tokens", range=[0, max(so_far.total_tokens, so_far.tokens, 1)])
+    return theme.axis("Tokens shown", unit="tokens", range=[0, 1.015 * max(so_far.total_tokens, so_far.tokens, 1)])
 
 
 def _line(lines: Sequence[Stretch], name: str, colour: str, unit: str, digits: str = ".3f") -> go.Scatter:

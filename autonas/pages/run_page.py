@@ -1,27 +1,30 @@
-"""A run as one HTML file that opens offline, while it is trained and after: its way so far, and its evaluation."""
+"""A run as one HTML file that opens offline, while it is trained and after: its way so far, its evaluation, its exports."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from autonas.arch import ArchSpec
 from autonas.data.cache import write_file
-from autonas.pages.html import asset, content_digest, page_environment
+from autonas.figures.run import SERIES_TITLES, run_figures
+from autonas.pages.html import page
+from autonas.policy.prediction import Predicted
 from autonas.reporting import tables
-from autonas.reporting.charts import Frame
-from autonas.reporting.evaluation import Values, evaluation_tables, findings_of, rows_by_context, scores_table, title_of
+from autonas.reporting.evaluation import Table, Values, evaluation_tables, findings_of, scores_table, title_of
 from autonas.reporting.generations import chosen_samples, shown_sample
 from autonas.reporting.quantities import spec_text, tokens_text
-from autonas.reporting.run_so_far import RunSoFar, facts_of, prediction_lines, run_so_far, training_figure
-from autonas.reporting.scales import Scale, Tick
+from autonas.reporting.run_facts import exports_of, final_score, predicted_score, provenance
+from autonas.reporting.run_so_far import RunSoFar, facts_of, look_rows, prediction_lines, run_so_far, series_text
 from autonas.run_folder import run_state
 from autonas.trial import Sample, from_json
 
-_WIDTH, _HEIGHT = 520, 240
+NOT_EXPORTED = (
+    "This run has not been exported, or it was by a version that kept no record of it: "
+    "`autonas export RUN --format all --out DIR` writes it for other tools, and holds each to this model first."
+)
 
 
 def write_page(values: Values, run: Path, target: Path | None = None) -> Path:
@@ -32,77 +35,67 @@ def write_page(values: Values, run: Path, target: Path | None = None) -> Path:
     """
     target = target or run / "evaluation.html"
     so_far = run_so_far(run) if run_state(run) != "absent" else None
-    page = render_page(values, run.name, so_far, prediction_lines(run, values)).encode("utf-8")
-    if not target.is_file() or target.read_bytes() != page:
-        write_file(target, page)
+    text = render_page(
+        values,
+        run.name,
+        so_far,
+        prediction_lines(run, values),
+        predicted=predicted_score(run),
+        exports=exports_of(run),
+        facts=provenance(run),
+    ).encode("utf-8")
+    if not target.is_file() or target.read_bytes() != text:
+        write_file(target, text)
     return target
 
 
-def render_page(values: Values, name: str, so_far: RunSoFar | None = None, predictions: Sequence[str] = ()) -> str:
-    """The HTML of a run: its evaluation.json, and where it stands. The same values give the same bytes."""
-    style = asset("page.css")
+def render_page(
+    values: Values,
+    name: str,
+    so_far: RunSoFar | None = None,
+    predictions: Sequence[str] = (),
+    *,
+    predicted: Predicted | None = None,
+    exports: Table | None = None,
+    facts: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The HTML of a run: its evaluation.json, and where it stands. The same values give the same bytes.
+
+    `predicted` is what was foretold of its `val_loss`, `exports` the table of its exports, `facts` where it comes from.
+    """
     environment: dict[str, Any] = values.get("evaluated") or values.get("environment") or {}
-    collapse = values.get("suite", {}).get("collapse")
-    return (
-        page_environment()
-        .get_template("run.html")
-        .render(
-            name=name,
-            spec=spec_text_of(values) or (spec_text(so_far.spec) if so_far is not None else ""),
-            so_far=so_far,
-            facts=facts_of(so_far) if so_far is not None else [],
-            training=training_figure(so_far) if so_far is not None else None,
-            predictions=predictions,
-            tokens_text=tokens_text,
-            tables=(*scores_table(values), *evaluation_tables(values)),
-            findings=[(finding, title_of(finding)) for finding in findings_of(values)],
-            missing=sorted(values.get("missing", {}).items()),
-            curve=context_curve(collapse["result"]) if collapse else None,
-            samples=[
-                shown_sample(sample) for sample in chosen_samples([from_json(Sample, one) for one in values.get("samples", ())])
-            ],
-            provenance=tables.facts(environment),
-            checks=sorted(values.get("checks", {}).items()),
-            policy=f"default-src 'none'; style-src '{content_digest(style)}'",
-            style=Markup(style),
-        )
+    figures = run_figures(so_far, values, predicted, final_score(values))
+    samples = [from_json(Sample, one) for one in values.get("samples", ())]
+    spec = values["spec"] if "spec" in values else None if so_far is None else so_far.spec.to_dict()
+    return page(
+        "run.html",
+        styles=("page.css", "run.css"),
+        scripts=("figures.js",),
+        figures=figures,
+        data={},
+        name=name,
+        spec=spec_text_of(values) or (spec_text(so_far.spec) if so_far is not None else ""),
+        so_far=so_far,
+        facts=facts_of(so_far) if so_far is not None else [],
+        drawn=set(figures),
+        series=[] if so_far is None else [(each, title, series_text(so_far, each)) for each, title in SERIES_TITLES.items()],
+        looks=[] if so_far is None else look_rows(so_far),
+        predictions=predictions,
+        predicted_drawn=predicted is not None,
+        tokens_text=tokens_text,
+        tables=(*scores_table(values), *evaluation_tables(values)),
+        findings=[(finding, title_of(finding)) for finding in findings_of(values)],
+        missing=sorted(values.get("missing", {}).items()),
+        exports=exports,
+        not_exported=NOT_EXPORTED,
+        samples=[shown_sample(sample) for sample in chosen_samples(samples)],
+        provenance=tables.facts(environment),
+        origin=facts,
+        checks=sorted(values.get("checks", {}).items()),
+        architecture="" if spec is None else json.dumps(spec, indent=1, sort_keys=True),
     )
 
 
 def spec_text_of(values: Values) -> str:
     """The architecture in one line."""
     return spec_text(ArchSpec.from_dict(values["spec"])) if "spec" in values else ""
-
-
-def context_curve(result: Values) -> dict[str, Any] | None:
-    """Degeneration (or collapse) by length of context, as coordinates; None with fewer than two lengths."""
-    rows = rows_by_context(result)
-    if len(rows) < 2:
-        return None
-    name = "degeneration" if "degeneration" in rows[0]["rates"] else "collapse_rate"
-    top = max(0.05, *(row["rates"][name]["high"] for row in rows))
-    x_scale = Scale(low=rows[0]["context_tokens"], high=rows[-1]["context_tokens"], start=60, end=_WIDTH - 30, log=True)
-    y_scale = Scale(low=0.0, high=top, start=_HEIGHT - 36, end=20)
-    points = [
-        {
-            "x": x_scale.at(row["context_tokens"]),
-            "y": y_scale.at(row["rates"][name]["value"]),
-            "low": y_scale.at(row["rates"][name]["low"]),
-            "high": y_scale.at(row["rates"][name]["high"]),
-        }
-        for row in rows
-    ]
-    frame = Frame(
-        width=_WIDTH,
-        height=_HEIGHT,
-        left=46,
-        right=_WIDTH - 16,
-        top=20,
-        bottom=_HEIGHT - 36,
-        x_title="tokens of context",
-        y_title="share",
-        x_ticks=tuple(Tick(at=p["x"], text=str(r["context_tokens"])) for p, r in zip(points, rows, strict=True)),
-        y_ticks=y_scale.ticks("share"),
-    )
-    path = "M" + "L".join(f"{point['x']} {point['y']}" for point in points)
-    return {"frame": frame, "points": points, "path": path, "name": name, "temperature": rows[0]["temperature"]}

@@ -1,4 +1,4 @@
-"""What a run's folder says beside its curve: how it was predicted to end, what its exports compute, where its numbers come from."""
+"""What a run's folder says beside its curve: how it was foretold to end, what its exports compute, where it comes from."""
 
 from __future__ import annotations
 

@@ -182,10 +182,13 @@ def facts_of(so_far: RunSoFar) -> list[tuple[str, str]]:
         facts.append(("lowest so far", f"{so_far.best.value:.3f} after {tokens_text(so_far.best.tokens)} tokens"))
     if so_far.looks:
         facts.append(("degenerate samples", f"{so_far.looks[-1].rate:.0%} at the last of {len(so_far.looks)} looks"))
-    if so_far.latest:
-        facts.append(("speed", f"{scaled_text(so_far.latest['tokens_per_s'])} tokens/s"))
-        facts.append(("learning rate", f"{so_far.latest['learning_rate']:.2g}"))
-        facts.append(("gradient norm", f"{so_far.latest['gradient_norm']:.2f}"))
+    latest = so_far.latest
+    if "tokens_per_s" in latest:
+        facts.append(("speed", f"{scaled_text(latest['tokens_per_s'])} tokens/s"))
+    if "learning_rate" in latest:
+        facts.append(("learning rate", f"{latest['learning_rate']:.2g}"))
+    if "gradient_norm" in latest:
+        facts.append(("gradient norm", f"{latest['gradient_norm']:.2f}"))
     facts.append(("rollbacks", str(len(so_far.rollbacks)) if so_far.rollbacks else "none"))
     return facts
 
@@ -213,6 +216,33 @@ def prediction_lines(run: Path, evaluation: Mapping[str, Any]) -> list[str]:
         return [str(json.loads((run / "prediction.json").read_text(encoding="utf-8"))["text"])]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def series_text(so_far: RunSoFar, name: str) -> str:
+    """What a series of the run's lines says, in a sentence; why there is none where there is none."""
+    points = so_far.series.get(name, ())
+    if len(points) < 2:
+        begun = "the lines of this run do not hold it: it was not recorded" if so_far.losses else "nothing is written yet"
+        return f"Cannot be told: {begun}." if not points else "There is a single line of it so far."
+    at, top = max(points, key=lambda point: point[1])
+    values = sorted(value for _, value in points)
+    middle, last = values[len(values) // 2], points[-1][1]
+    write = scaled_text if name == "tokens_per_s" else "{:.3g}".format
+    return f"Median {write(middle)}, at the end {write(last)}, greatest {write(top)} after {tokens_text(at)} tokens."
+
+
+def look_rows(so_far: RunSoFar) -> list[tuple[str, ...]]:
+    """The looks in cells of text: tokens, samples, share, interval, what was counted."""
+    return [
+        (
+            tokens_text(look.tokens),
+            "not recorded" if look.samples is None else str(look.samples),
+            f"{look.rate:.0%}",
+            "–" if look.low is None or look.high is None else f"{100 * look.low:.0f}–{100 * look.high:.0f} %",
+            look.detector,
+        )
+        for look in so_far.looks
+    ]
 
 
 def thinned(points: Sequence[tuple[int, float]], most: int = SHOWN_POINTS) -> tuple[Stretch, ...]:

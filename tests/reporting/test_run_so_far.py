@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import re
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 
 from autonas.api import report_run
 from autonas.cli import main
+from autonas.curriculum import Curriculum, Stage
 from autonas.engine.base import JobProgress
 from autonas.errors import StudyError
 from autonas.ledger import run_lease
-from autonas.reporting.run_so_far import facts_of, run_so_far, training_figure
+from autonas.reporting.run_so_far import facts_of, run_so_far, series_text, thinned
+from autonas.run_folder import claim
 from autonas.terminal import RunDisplay
 from autonas.terminal.run import sparkline
-from tests.reporting.runs import CURVE, STEP, TOTAL, trained, write_run
+from tests.reporting.runs import CURVE, STEP, TOTAL, probed, run_job_of, trained, write_run
 
 
 def test_figures_are_those_of_the_curve(tmp_path: Path) -> None:
@@ -44,7 +47,7 @@ def test_a_run_without_a_line_yet_stands_at_its_beginning(tmp_path: Path) -> Non
     so_far = run_so_far(write_run(tmp_path / "run", []))
     assert (so_far.share, so_far.best, so_far.left_s, so_far.losses) == (0.0, None, None, ())
     assert dict(facts_of(so_far))["trained"].startswith("0%")
-    assert training_figure(so_far) is None
+    assert series_text(so_far, "learning_rate") == "Cannot be told: nothing is written yet."
     assert "Nothing has been written" in report_run(tmp_path / "run").read_text()
     with pytest.raises(StudyError, match="is no run"):
         run_so_far(tmp_path / "other")
@@ -70,16 +73,51 @@ def test_the_page_shows_the_way_while_it_is_trained_and_after(tmp_path: Path) ->
     assert report_run(run).read_text() == ended
 
 
-def test_every_coordinate_of_the_drawing_is_inside_it(tmp_path: Path) -> None:
-    figure = training_figure(run_so_far(write_run(tmp_path / "run", [trained(1, 99.0), *CURVE[1:]])))
-    assert figure is not None
-    frame = figure["frame"]
-    for name in ("training", "validation", "band"):
-        places = [(float(x), float(y)) for x, y in re.findall(r"([\d.]+) ([\d.]+)", figure[name])]
-        assert places
-        assert all(frame.left <= x <= frame.right and frame.top <= y <= frame.bottom for x, y in places), name
-    right = max(float(x) for x, _ in re.findall(r"([\d.]+) ([\d.]+)", figure["training"]))
-    assert right == pytest.approx(frame.left + 0.4 * (frame.right - frame.left), abs=0.2), "its axis is the whole run"
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.floats(-1e6, 1e6)), max_size=900), st.integers(1, 50))
+def test_stretches_hold_every_line_once(points: list[tuple[int, float]], most: int) -> None:
+    found = thinned(points, most)
+    assert len(found) <= most
+    if not points:
+        assert found == ()
+        return
+    assert found[-1].tokens == points[-1][0], "the end is never thinned away"
+    size = -(-len(points) // most)
+    assert sum(s.mean * min(size, len(points) - i * size) for i, s in enumerate(found)) == pytest.approx(
+        sum(value for _, value in points), rel=1e-9, abs=1e-3
+    )
+    assert (min(s.low for s in found), max(s.high for s in found)) == (min(v for _, v in points), max(v for _, v in points))
+
+
+def test_numbers_that_lines_lack_are_told_so_and_not_made_up(tmp_path: Path) -> None:
+    old = [{"tokens": step * STEP, "loss": 5.0} for step in range(1, 9)]
+    so_far = run_so_far(write_run(tmp_path / "old", old))
+    assert set(so_far.series) == {"loss"}
+    assert "it was not recorded" in series_text(so_far, "gradient_norm")
+    odd = [{**trained(step, 5.0), "gradient_norm": None if step % 2 else float("nan")} for step in range(1, 9)]
+    assert "gradient_norm" not in run_so_far(write_run(tmp_path / "odd", odd)).series
+
+
+def test_the_interval_of_a_look_is_that_of_its_samples(tmp_path: Path) -> None:
+    look = probed(10, 5.0, 0.25)
+    look["generation"]["hits"] = "0100" * 4
+    so_far = run_so_far(write_run(tmp_path / "run", [look]))
+    (found,) = so_far.looks
+    assert (found.samples, found.rate, found.detector) == (16, 0.25, "degenerate")
+    assert found.low is not None and found.high is not None
+    assert (round(found.low, 3), round(found.high, 3)) == (0.102, 0.495), "Wilson's, by hand"
+    bare = run_so_far(write_run(tmp_path / "bare", [probed(10, 5.0, 0.25)])).looks[0]
+    assert (bare.low, bare.high, bare.samples) == (None, None, None)
+
+
+def test_stages_cover_the_run_and_meet(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stages = (Stage(share=0.3, difficulty=(0.0, 0.5)), Stage(share=0.5, sources=(("a<b", 1.0),)), Stage(share=0.2))
+    claim(dataclasses.replace(run_job_of(folder), curriculum=Curriculum(stages=stages)))
+    found = run_so_far(folder).stages
+    assert [stage.begins for stage in found][1:] == [stage.ends for stage in found][:-1]
+    assert (found[0].begins, found[-1].ends) == (0, TOTAL)
+    assert found[0].ends == pytest.approx(0.3 * TOTAL, abs=64)
+    assert "a<b 100%" in found[1].text and "difficulty 0% to 50%" in found[0].text
 
 
 def test_status_says_where_a_run_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
