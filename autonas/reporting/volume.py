@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 REFERENCE = 1.1
 # Final trials that span the box. Random ones cover seven eighths of what any of them will.
 NUM_SPANNING = 16
-_NUM_LATTICE = 2048
+NUM_LATTICE = 2048
 _LEAST_DRAWS, _MOST_DRAWS, _WORK = 60, 120, 12_000  # fewer draws of many trials: a second at most
 _ENDS = (0.025, 0.975)
 _SEED = 20_240_504  # any constant: the same ledger gives the same report
@@ -222,10 +222,10 @@ def intervals(values: Array, rows: Array, draws: Array, again: Array, box: Box) 
     `draws` (B, N, K) are of the true values, `again` (B, N, K) posterior means had the trials been measured again.
     """
     placed, drawn, repeated = (box.place(each) for each in (rows, draws, again))
-    points, share = region(np.concatenate([drawn, repeated, placed[None]]), _NUM_LATTICE)
+    points, share = region(np.concatenate([drawn, repeated, placed[None]]), NUM_LATTICE)
     # One lattice for all, so that its own error leaves the differences.
-    spread = np.array([_grown(one, points) for one in drawn]) * share
-    astray = (np.array([_grown(one, points) for one in repeated]) - _grown(placed, points)) * share
+    spread = np.array([grown_shares(one, points) for one in drawn]) * share
+    astray = (np.array([grown_shares(one, points) for one in repeated]) - grown_shares(placed, points)) * share
     of_draws = np.quantile(spread - spread.mean(axis=0), _ENDS, axis=0)
     of_estimates = -np.quantile(astray, _ENDS[::-1], axis=0)
     low = np.minimum(np.minimum(of_draws[0], of_estimates[0]), 0.0)
@@ -233,7 +233,7 @@ def intervals(values: Array, rows: Array, draws: Array, again: Array, box: Box) 
     return np.maximum(values + low, 0.0), values + high
 
 
-def _grown(rows: Array, points: Array) -> Array:
+def grown_shares(rows: Array, points: Array) -> Array:
     """The share (N,) of the points (Q, K) dominated by the first 1, 2, … of the rows (N, K)."""
     found = found_points(rows, points)
     first = np.where(found.any(axis=0), found.argmax(axis=0), len(rows))
