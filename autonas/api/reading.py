@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autonas.api.records import Front, front_of
-from autonas.errors import StudyError
+from autonas.errors import RequestError, StudyError
 from autonas.ledger import Ledger, is_running
 from autonas.promotion.execution import cancel_runs, promote_command
 from autonas.recipe import Recipe, load_recipe
@@ -88,12 +88,35 @@ def front(name: str | StudyRecord, *, storage: str | None = None, out: str | Pat
     return front_of(name if isinstance(name, StudyRecord) else read_study(name, storage=storage, out=out))
 
 
-def report(name: str, *, storage: str | None = None, out: str | Path = TRIALS, file: str | Path | None = None) -> Path:
-    """Write a study's report, by default to reports/<study>.html; returns where."""
-    from autonas.pages.study_page import write_report
+def report(
+    name: str, *others: str, storage: str | None = None, out: str | Path = TRIALS, file: str | Path | None = None
+) -> Path:
+    """Write a study's report, by default to reports/<study>.html; returns where.
 
-    study = read_study(name, storage=storage, out=out)
-    return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study))
+    With `others` it is one page that lays the studies side by side, by default reports/<study>-vs-<other>.html.
+
+    Raises:
+        StudyError: there is no study of a name, or one is named twice.
+        RequestError: a name is that of a run's folder, which is not compared with studies.
+    """
+    if not others:
+        from autonas.pages.study_page import write_report
+
+        study = read_study(name, storage=storage, out=out)
+        return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study))
+    from autonas.pages.compare_page import write_comparison
+
+    names = (name, *others)
+    for each in names:
+        if run_state(Path(each)) != "absent":
+            raise RequestError(
+                f"{each} is a run: studies are compared with studies. `autonas evaluate RUN --against OTHER` compares runs."
+            )
+    if len(set(names)) < len(names):
+        twice = next(each for each in names if names.count(each) > 1)
+        raise StudyError(f"{twice!r} is named twice: a study is not compared with itself")
+    studies = [read_study(each, storage=storage, out=out) for each in names]
+    return write_comparison(studies, Path(file) if file else REPORTS / f"{'-vs-'.join(names)}.html", names)
 
 
 def evaluations_of(study: StudyRecord) -> dict[str, dict[str, Any]]:

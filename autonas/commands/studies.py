@@ -208,11 +208,11 @@ def report(options: argparse.Namespace) -> int:
     from autonas.api import report, report_run
     from autonas.run_folder import run_state
 
-    run = Path(options.study)
-    if run_state(run) != "absent":
-        print(report_run(run, file=options.file))
+    name, *others = options.studies
+    if not others and run_state(Path(name)) != "absent":
+        print(report_run(Path(name), file=options.file))
         return OK
-    print(report(options.study, storage=options.storage, out=options.out, file=options.file))
+    print(report(name, *others, storage=options.storage, out=options.out, file=options.file))
     return OK
 
 

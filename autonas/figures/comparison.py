@@ -19,6 +19,7 @@ from autonas.reporting.common import Common
 from autonas.reporting.duel import VolumePoint
 from autonas.reporting.quantities import interval_text, score_text
 from autonas.reporting.report import FinalTrial
+from autonas.reporting.scales import log_ticks
 from autonas.reporting.side_by_side import Side, SideBySide
 
 SYMBOLS: Final = ("circle", "diamond", "square", "triangle-up", "cross", "star")
@@ -54,7 +55,8 @@ def front_figure(found: SideBySide, x: Objective, y: Objective) -> go.Figure:
         others = [trial for place, trial in enumerate(side.trials) if place not in side.front]
         traces.append(_marks(side, number, others, x, y, faint=True))
     traces += [_marks(side, number, side.members, x, y, faint=False) for number, side in enumerate(found.sides)]
-    return theme.figure(traces, x=_axis(x), y=_axis(y), height=330)
+    across, up = ([trial.scores[objective.name].value for side in found.sides for trial in side.trials] for objective in (x, y))
+    return theme.figure(traces, x=_axis(x, across), y=_axis(y, up), height=330)
 
 
 def volume_figure(found: SideBySide, by: str) -> go.Figure:
@@ -126,7 +128,10 @@ def common_figure(found: SideBySide, objective: Objective, number: int) -> go.Fi
     ]
     names = [plain(side.name, 30) for side in found.sides[:2]]
     return theme.figure(
-        traces, x=_axis(objective, f"{objective.title}, {names[0]}"), y=_axis(objective, f"… {names[1]}"), height=330
+        traces,
+        x=_axis(objective, ends, f"{objective.title}, {names[0]}"),
+        y=_axis(objective, ends, f"… {names[1]}"),
+        height=330,
     )
 
 
@@ -162,9 +167,13 @@ def _told(common: Common) -> str:
     return plain(f"{common.spec.layers} × {common.spec.width}, {common.spec.fingerprint}")
 
 
-def _axis(objective: Objective, title: str = "") -> dict[str, Any]:
+def _axis(objective: Objective, values: Sequence[float], title: str = "") -> dict[str, Any]:
     unit = "" if objective.unit in ("share", "parameters") else f", {objective.unit}"
-    return theme.axis((title or objective.title) + unit, unit=objective.unit, log=objective.logarithmic)
+    ticks: dict[str, Any] = {}
+    if objective.logarithmic and values:
+        found = log_ticks(values, objective.unit)
+        ticks = {"tickmode": "array", "tickvals": [value for value, _ in found], "ticktext": [text for _, text in found]}
+    return theme.axis((title or objective.title) + unit, unit=objective.unit, log=objective.logarithmic, **ticks)
 
 
 def _told_point(number: int, point: VolumePoint) -> list[Any]:

@@ -64,8 +64,12 @@ def add_reading(command: Command) -> None:
     front = command("front", "studies", "print the Pareto front of a study", "autonas front quickstart --json")
     front.add_argument("study", metavar="STUDY")
     report = command("report", "studies", "write a study's report, or a run's page, one HTML file", "autonas report quickstart")
-    report.add_argument("study", metavar="STUDY", help="or a run's folder, also while it is trained")
-    report.add_argument("--out", dest="file", metavar="FILE", help="default: reports/STUDY.html, or RUN/evaluation.html")
+    report.add_argument(
+        "studies", nargs="+", metavar="STUDY", help="or a run's folder, also while it is trained; several studies: side by side"
+    )
+    report.add_argument(
+        "--out", dest="file", metavar="FILE", help="default: reports/STUDY.html, reports/A-vs-B.html, or RUN/evaluation.html"
+    )
     cancel = command("cancel", "studies", "stop a study, wherever it runs", "autonas cancel quickstart")
     cancel.add_argument("study", metavar="STUDY")
     clean = command("clean", "studies", "free checkpoints that nothing needs", "autonas clean quickstart")
