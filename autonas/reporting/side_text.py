@@ -64,7 +64,7 @@ def front_grid(found: SideBySide) -> Grid:
     return Grid(
         caption=(
             "Members of each study's front in the objectives that are compared, with 95 % intervals; and the chance, over "
-            "joint draws of all scores, that a member of another study's front is as good in everything and better in something. "
+            "joint draws of all scores, that a member of another's front is as good in everything and better in something. "
             "Where two are alike in a noisy objective, a draw decides, so that these chances stay below what the values say."
         ),
         columns=("study", "trial", *(_titled(objective) for objective in found.objectives), *others, "architecture"),
@@ -130,7 +130,7 @@ def common_grid(found: SideBySide) -> Grid | None:
     """Architectures that two studies both trained to the end; None where there is none."""
     if not found.common:
         return None
-    columns = [f"{_titled(objective)}: first, second, difference" for objective in found.objectives]
+    columns = [f"{_titled(objective)}{', points' if objective.unit == 'share' else ''}" for objective in found.objectives]
     rows = tuple(
         Row(
             head=f"{found.sides[each.first].name} {each.trials[0]}, {found.sides[each.second].name} {each.trials[1]}",
@@ -140,8 +140,8 @@ def common_grid(found: SideBySide) -> Grid | None:
     )
     return Grid(
         caption=(
-            "Architectures, by fingerprint, that two studies trained to the last rung. A difference is the second's less the "
-            "first's, with the 95 % interval that seeds, orders of the text, counts and timings allow for."
+            "Architectures, by fingerprint, that two studies trained to the last rung: what the first says and the second, and "
+            "the second's less the first's with the 95 % interval that seeds, orders of the text, counts and timings allow for."
         ),
         columns=("trials", *columns, "architecture"),
         rows=rows,
@@ -203,16 +203,19 @@ def _pair(common: Common, number: int) -> str:
     pair = common.pairs[number]
     if pair.objective.known == "arithmetic":
         return score_text(pair.first) if pair.difference == 0 else f"{score_text(pair.first)}, {score_text(pair.second)}"
-    low, high = (_difference(end, pair.objective) for end in (pair.low, pair.high))
+    difference, low, high = (_bare(value, pair.objective) for value in (pair.difference, pair.low, pair.high))
     told = "" if pair.agrees else ", more than chance"
-    difference = _difference(pair.difference, pair.objective)
-    return f"{score_text(pair.first)}, {score_text(pair.second)}, {difference} ({low} to {high}){told}"
+    return f"{score_text(pair.first)} and {score_text(pair.second)}: {difference} ({low} to {high}){told}"
 
 
 def _difference(value: float, objective: Objective, *, sign: bool = True) -> str:
-    if objective.unit == "share":
-        return f"{100 * value:{'+' if sign else ''}.1f} points".replace("-", "−")
-    return f"{value:{'+' if sign else ''}.3g} {objective.unit}".replace("-", "−")
+    text = _bare(value, objective) if sign else _bare(abs(value), objective).removeprefix("+")
+    return f"{text} {'points' if objective.unit == 'share' else objective.unit}"
+
+
+def _bare(value: float, objective: Objective) -> str:
+    """A difference with its sign; of shares, in points of per cent."""
+    return (f"{100 * value:+.1f}" if objective.unit == "share" else f"{value:+.3g}").replace("-", "−")
 
 
 def _cell(score: Score) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import autonas
+from autonas.cli import main
 from autonas.figures import theme
 from autonas.figures.comparison import SYMBOLS, comparison_figures, look
 from autonas.figures.words import plain
@@ -14,7 +16,9 @@ from autonas.pages.compare_page import render, write_comparison
 from autonas.reporting.finals import finals
 from autonas.reporting.side_by_side import compare
 from autonas.trial import StudyRecord
+from tests.pages.ledgers import keep
 from tests.pages.test_run_page import HOSTILE, Outline, figures_in, numbers
+from tests.reporting.runs import CURVE, write_run
 from tests.reporting.studies import make_study
 from tests.reporting.test_comparison import PLANTED, better, renamed, told, with_attributes, with_recipe
 
@@ -155,3 +159,54 @@ def test_the_same_studies_give_the_same_bytes_of_finite_numbers(page: str, one: 
 def test_it_is_written_whole_into_a_new_folder(tmp_path: Path, one: StudyRecord, other: StudyRecord) -> None:
     path = write_comparison([one, other], tmp_path / "new" / "page.html")
     assert path.read_text().rstrip().endswith("</html>") and [p.name for p in path.parent.iterdir()] == ["page.html"]
+
+
+# By their names
+
+
+@pytest.fixture(scope="module")
+def kept(one: StudyRecord, other: StudyRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both studies as ledgers, and a run."""
+    folder = tmp_path_factory.mktemp("kept")
+    for study in (one, other):
+        keep(study, folder / "trials")
+    write_run(folder / "run", CURVE)
+    return folder
+
+
+def test_the_command_writes_one_page_of_several_studies(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(kept)
+    assert main(["report", "one", "other"]) == 0
+    assert capsys.readouterr().out.strip() == str(Path("reports/one-vs-other.html"))
+    page = (kept / "reports" / "one-vs-other.html").read_text()
+    assert "one and other: studies side by side" in page and "volume-flops" in figures_in(page)
+    assert main(["report", "other", "one", "--out", "pages/mine.html"]) == 0
+    assert "other and one" in Path("pages/mine.html").read_text()
+    assert main(["report", "one"]) == 0
+    assert capsys.readouterr().out.strip().endswith(str(Path("reports/one.html"))), "one study stays as it is"
+    assert autonas.report("one", "other", file="again.html") == Path("again.html")
+    assert Path("again.html").read_text() == page, "from the ledgers, the same bytes"
+
+
+WRONG = {
+    "a run and a study": (["one", "run"], "run is a run"),
+    "a study and a run": (["run", "one"], "run is a run"),
+    "twice": (["one", "one"], "named twice"),
+    "unknown": (["one", "nobody"], "no study"),
+    "unknown with a run": (["nobody", "run"], "run is a run"),
+    "no name": (["one", ".."], "cannot be the name of a folder"),
+}
+
+
+@pytest.mark.parametrize("which", WRONG)
+def test_what_cannot_be_compared_is_one_message(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], which: str
+) -> None:
+    monkeypatch.chdir(kept)
+    names, words = WRONG[which]
+    assert main(["report", *names, "--out", "wrong.html"]) == 2
+    err = capsys.readouterr().err
+    assert words in err and "Traceback" not in err
+    assert not Path("wrong.html").exists()
