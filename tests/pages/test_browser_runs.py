@@ -12,11 +12,13 @@ from autonas.api import report_run
 from autonas.figures import theme
 from autonas.pages.compare_page import write_comparison
 from autonas.run_folder import keep_export
-from tests.pages.test_browser import browser, pytestmark  # noqa: F401 — a fixture, and where it can be had
+from tests.browsing import browser, findings_of_axe, needs_chromium, requests_of, show  # noqa: F401 — a fixture
 from tests.pages.test_run_page import EXPORT, HOSTILE, SCORE, suite
 from tests.reporting.runs import CURVE, STEP, probed, write_run
 from tests.reporting.studies import make_study
 from tests.reporting.test_comparison import better, renamed, told, with_recipe
+
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +39,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def opened(driver: Any, path: Path, *, width: int = 1280, dark: bool = False) -> Any:
-    """The browser with the page open and everything drawn."""
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    driver.get_log("browser")
-    driver.get_log("performance")
-    driver.get(path.as_uri())
-    driver.set_script_timeout(30)
-    driver.execute_async_script(
-        """const done = arguments[arguments.length - 1]; autonas.drawAll();
-        const wait = () => document.querySelector('[data-figure]:not([data-drawn])') ? setTimeout(wait, 50) : done(); wait()"""
-    )
-    return driver
-
-
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280, 2560])
 @pytest.mark.parametrize("name", ["run", "begun", "comparison", "refused"])
@@ -64,10 +49,10 @@ def test_a_page_is_whole_at_every_width_in_both_colours(
     width: int,
     dark: bool,
 ) -> None:
-    opened(browser, pages[name], width=width, dark=dark)
+    show(browser, pages[name], width=width, dark=dark)
     assert browser.get_log("browser") == []
-    requests = [entry["message"] for entry in browser.get_log("performance") if "Network.requestWillBeSent" in entry["message"]]
-    assert not [message for message in requests if '"url":"http' in message]
+    assert requests_of(browser) == []
+    assert findings_of_axe(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     figures = json.loads(browser.execute_script("return document.getElementById('data').textContent"))["figures"]
     drawn = browser.execute_script("return [...document.querySelectorAll('.plotly svg.main-svg')].length")
@@ -75,24 +60,22 @@ def test_a_page_is_whole_at_every_width_in_both_colours(
     wide = "return [...document.querySelectorAll('[data-figure]')].every(e => e._fullLayout.width <= e.clientWidth + 1)"
     assert browser.execute_script(wide)
     paper = theme.DARK["paper"] if dark else theme.LIGHT["paper"]
-    colours = browser.execute_script(
-        "return [...document.querySelectorAll('[data-figure]')].map(e => e._fullLayout.paper_bgcolor)"
-    )
+    papers = "return [...document.querySelectorAll('[data-figure]')].map(e => e._fullLayout.paper_bgcolor)"
+    colours = browser.execute_script(papers)
     assert set(colours) <= {paper}
     assert browser.find_elements("css selector", "main img, main b") == [], "no text of a run or a study is markup"
 
 
 def shown(driver: Any) -> set[str]:
     """The kinds of traces that are in sight in any figure of a front or a volume."""
-    found: list[str] = driver.execute_script(
-        """return [...document.querySelectorAll('[data-figure]')].flatMap(e => e._fullData.filter(t => t.meta && t.visible === true)
-        .map(t => t.meta.kind))"""
-    )
+    kinds = """return [...document.querySelectorAll('[data-figure]')].flatMap((e) => e._fullData)
+        .filter((trace) => trace.meta && trace.visible === true).map((trace) => trace.meta.kind)"""
+    found: list[str] = driver.execute_script(kinds)
     return set(found)
 
 
 def test_a_study_is_hidden_and_shown_everywhere_at_once(browser: Any, pages: dict[str, Path]) -> None:  # noqa: F811
-    opened(browser, pages["comparison"])
+    show(browser, pages["comparison"])
     assert shown(browser) == {"study-0", "study-1"}
     box = browser.find_element("css selector", ".studies input[value='study-1']")
     box.send_keys(" ")  # from the keyboard
@@ -106,18 +89,19 @@ def test_a_study_is_hidden_and_shown_everywhere_at_once(browser: Any, pages: dic
 
 
 def test_a_hidden_study_stays_so_in_what_is_drawn_later(browser: Any, pages: dict[str, Path]) -> None:  # noqa: F811
+    browser.get("about:blank")
     browser.get(pages["comparison"].as_uri())
-    browser.execute_script("document.querySelector(\".studies input[value='study-0']\").click()")
-    browser.execute_async_script(
-        """const done = arguments[arguments.length - 1]; autonas.drawAll();
-        const wait = () => document.querySelector('[data-figure]:not([data-drawn])') ? setTimeout(wait, 50) : done(); wait()"""
-    )
+    late = """const done = arguments[0]; document.querySelector(".studies input[value='study-0']").click();
+        const wait = () => document.querySelector('[data-figure]:not([data-drawn])') ? setTimeout(wait, 20) : done();
+        autonas.drawAll();
+        wait();"""
+    browser.execute_async_script(late)
     assert shown(browser) == {"study-1"}
 
 
-def test_every_figure_and_table_is_reached_from_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:  # noqa: F811
+def test_what_is_cut_off_is_reached_from_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:  # noqa: F811
     for name in ("run", "comparison"):
-        opened(browser, pages[name], width=390)
-        unreachable = """return [...document.querySelectorAll('main .scroll, main pre')].filter(e => e.scrollWidth > e.clientWidth
-            && e.tabIndex < 0 && getComputedStyle(e).overflowX !== 'visible').length"""
+        show(browser, pages[name], width=390)
+        unreachable = """return [...document.querySelectorAll('main .scroll, main pre')]
+            .filter((e) => e.scrollWidth > e.clientWidth && e.tabIndex < 0).length"""
         assert browser.execute_script(unreachable) == 0
