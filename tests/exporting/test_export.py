@@ -21,6 +21,7 @@ from autonas.errors import CheckpointError, CorpusError, ExportError, Infeasible
 from autonas.exporting import export as exporting
 from autonas.exporting import formats, gguf_file, plain
 from autonas.loaded_run import load_run
+from autonas.run_folder import EXPORTS, read_exports
 from tests.exporting.conftest import LLAMA, Make, said_by_card
 
 ALL = ("safetensors", "hf", "onnx", "gguf")
@@ -146,6 +147,28 @@ def test_what_fails_leaves_nothing_behind(run: Path, tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ExportError):
         autonas.export(run, format="safetensors", out=tmp_path / "out")
+
+
+def test_the_run_keeps_what_its_exports_were_found_to_compute(run: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(run, mine)
+    (mine / EXPORTS).unlink(missing_ok=True)
+    made = autonas.export(mine, format=["safetensors", "hf"], out=tmp_path / "out")
+    kept = read_exports(mine)
+    assert [each["format"] for each in kept] == ["safetensors", "hf"]
+    assert [each["parity"] for each in kept] == [each["parity"] for each in made]
+    assert all(each["environment"]["packages"]["torch"] and each["exported_at"] for each in kept)
+    assert str(tmp_path) not in (mine / EXPORTS).read_text(), "where it lies is nobody's business"
+    page = autonas.api.report_run(mine, file=tmp_path / "page.html").read_text()
+    assert all(f"{each['parity']['largest_difference']:.1e}" in page and each["parity"]["runtime"] in page for each in made)
+    before = sorted(path.name for path in (tmp_path / "out" / "hf").iterdir())
+    autonas.export(tmp_path / "out" / "hf", format="safetensors", out=tmp_path / "again")
+    assert sorted(path.name for path in (tmp_path / "out" / "hf").iterdir()) == before, "an export is no run"
+    (mine / EXPORTS).unlink()
+    (mine / EXPORTS).mkdir()
+    said: list[str] = []
+    assert autonas.api.export(mine, format="safetensors", out=tmp_path / "third", say=said.append)
+    assert "could not be written" in said[-1], "the export is whole all the same"
 
 
 def test_the_command_says_what_it_wrote(run: Path, tmp_path: Path, call: Call) -> None:
