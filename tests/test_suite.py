@@ -188,7 +188,7 @@ def test_the_page_holds_everything_and_nothing_from_elsewhere(finished: Path) ->
     page = render_page(read_evaluation(finished), "finished")
     own = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert "http" not in own.replace("http-equiv", "") and "src=" not in own
-    assert "default-src 'none'" in own
+    assert "default-src &#39;none&#39;" in own
     for table in evaluation_tables(read_evaluation(finished)):
         assert table.title in page
     hostile = {
