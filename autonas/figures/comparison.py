@@ -22,6 +22,7 @@ from autonas.reporting.report import FinalTrial
 from autonas.reporting.scales import log_ticks
 from autonas.reporting.side_by_side import Side, SideBySide
 
+MOST_OTHERS: Final = 400  # of a study's final trials that are not on its front; all that are on it are drawn
 SYMBOLS: Final = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 
 
@@ -52,11 +53,20 @@ def front_figure(found: SideBySide, x: Objective, y: Objective) -> go.Figure:
     """The fronts of all sides in two objectives, with intervals; the other final trials faint behind them."""
     traces: list[go.Scatter] = []
     for number, side in enumerate(found.sides):
-        others = [trial for place, trial in enumerate(side.trials) if place not in side.front]
+        others = drawn_others(side)
         traces.append(_marks(side, number, others, x, y, faint=True))
     traces += [_marks(side, number, side.members, x, y, faint=False) for number, side in enumerate(found.sides)]
     across, up = ([trial.scores[objective.name].value for side in found.sides for trial in side.trials] for objective in (x, y))
     return theme.figure(traces, x=_axis(x, across), y=_axis(y, up), height=330)
+
+
+def drawn_others(side: Side) -> list[FinalTrial]:
+    """The final trials off a side's front that are drawn: all, or as many as can be told apart, evenly spaced by number."""
+    on_front = set(side.front)
+    others = [trial for place, trial in enumerate(side.trials) if place not in on_front]
+    if len(others) <= MOST_OTHERS:
+        return others
+    return [others[place * len(others) // MOST_OTHERS] for place in range(MOST_OTHERS)]
 
 
 def volume_figure(found: SideBySide, by: str) -> go.Figure:

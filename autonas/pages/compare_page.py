@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from autonas.figures.comparison import comparison_figures, look
+from autonas.figures.comparison import comparison_figures, drawn_others, look
 from autonas.pages.html import page, write_page
 from autonas.reporting import side_text
 from autonas.reporting.side_by_side import SideBySide, compare
@@ -49,6 +49,11 @@ def render(found: SideBySide) -> str:
         looks=[
             {"kind": f"study-{place}", "colour": look(place)[0], "path": _SHAPES[look(place)[1]]}
             for place in range(len(found.sides))
+        ],
+        thinned=[
+            f"of {side.name} {len(drawn_others(side))} of {off:,} final trials off its front are drawn"
+            for side in found.sides
+            if (off := len(side.trials) - len(side.front)) > len(drawn_others(side))
         ],
         fronts=[name for name in figures if name.startswith("front-")],
         front_titles={

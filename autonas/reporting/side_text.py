@@ -20,6 +20,8 @@ from autonas.reporting.quantities import (
 from autonas.reporting.side_by_side import Difference, SideBySide
 from autonas.trial import Score
 
+MOST_COMMON = 200  # architectures that a table lists; what is said of them together is of all
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -131,17 +133,19 @@ def common_grid(found: SideBySide) -> Grid | None:
     if not found.common:
         return None
     columns = [f"{_titled(objective)}{', points' if objective.unit == 'share' else ''}" for objective in found.objectives]
+    thinned = f" The first {MOST_COMMON} of {len(found.common):,} are listed." if len(found.common) > MOST_COMMON else ""
     rows = tuple(
         Row(
             head=f"{found.sides[each.first].name} {each.trials[0]}, {found.sides[each.second].name} {each.trials[1]}",
             cells=(*(_pair(each, number) for number in range(len(found.objectives))), spec_text(each.spec)),
         )
-        for each in found.common
+        for each in found.common[:MOST_COMMON]
     )
     return Grid(
         caption=(
             "Architectures, by fingerprint, that two studies trained to the last rung: what the first says and the second, and "
             "the second's less the first's with the 95 % interval that seeds, orders of the text, counts and timings allow for."
+            + thinned
         ),
         columns=("trials", *columns, "architecture"),
         rows=rows,

@@ -161,6 +161,19 @@ def test_it_is_written_whole_into_a_new_folder(tmp_path: Path, one: StudyRecord,
     assert path.read_text().rstrip().endswith("</html>") and [p.name for p in path.parent.iterdir()] == ["page.html"]
 
 
+def test_what_is_thinned_is_said_and_no_front_is() -> None:
+    many = renamed(told(make_study(seed=0, trials=900, survivors=700, documents=4, curve_points=4, samples=8)), "many")
+    found = compare([many, renamed(with_recipe(better(many, 0.05), budget={"seed": 1}), "more")])
+    page = render(found)
+    for number, side in enumerate(found.sides):
+        off = len(side.trials) - len(side.front)
+        assert off > 400 and f"of {side.name} 400 of {off} final trials off its front are drawn" in page
+        drawn = [trace for trace in figures_in(page)["front-0-1"]["data"] if trace["meta"]["kind"] == f"study-{number}"]
+        assert sorted(len(trace["x"]) for trace in drawn) == sorted([400, len(side.front)])
+    assert f"The first 200 of {len(found.common)} are listed." in page
+    assert f"of {len(found.common)} differences may be nothing" in page, "what is said of all is of all"
+
+
 # By their names
 
 
