@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -15,9 +16,9 @@ from autonas.figures.run import run_figures
 from autonas.policy.prediction import Interval, Predicted
 from autonas.reporting.run_facts import export_table, exports_of, final_score, predicted_score, weights_digest
 from autonas.reporting.run_so_far import run_so_far
-from autonas.run_folder import EXPORTS, keep_export, read_exports
-from autonas.trial import to_json
-from tests.reporting.runs import CURVE, STEP, TOTAL, probed, trained, write_run
+from autonas.run_folder import EXPORTS, claim, keep_export, read_exports
+from autonas.trial import TuningSettings, to_json
+from tests.reporting.runs import CURVE, STEP, TOTAL, probed, run_job_of, trained, write_run
 
 HOSTILE = '</script><img src=x onerror="alert(1)"><b>&amp;%{x}\x1b[31m\u202e'
 SCORE = {"value": 4.0, "low": 3.9, "high": 4.1, "unit": "nats/token", "n": 9, "note": ""}
@@ -149,6 +150,33 @@ def test_a_prediction_stands_where_the_run_ends_and_what_came_beside_it(tmp_path
     (run / "prediction.json").write_text("{")
     assert predicted_score(run) is None and report_run(run)
     assert final_score({"scores": {"val_loss": {"value": 1}}}) is None
+
+
+def test_a_tuned_run_is_judged_by_solutions_and_names_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "tuned"
+    tuning = TuningSettings(
+        base="/elsewhere/base",
+        base_weights="1" * 16,
+        data="/elsewhere/data.jsonl",
+        data_digest="2" * 16,
+        method="lora",
+        steps=20,
+        learning_rate=1e-3,
+        probe_steps=5,
+    )
+    claim(dataclasses.replace(run_job_of(folder), kind="tune", tuning=tuning))
+    looks = {"solution_loss": 2.0, "solution_low": 1.9, "solution_high": 2.2}
+    for step in range(1, 11):
+        line = {**trained(step, 3.0 - 0.1 * step), "step": step}
+        more = [{"tokens": step * STEP, "step": step, **looks}] if step % 5 == 0 else []
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.writelines(json.dumps(each) + "\n" for each in (line, *more))
+    page = report_run(folder).read_text()
+    figures = figures_in(page)
+    (validation,) = (trace for trace in figures["loss"]["data"] if trace.get("name") == "validation")
+    assert validation["y"] == [2, 2] and "solutions that were set aside" in page
+    assert figures["loss"]["layout"].get("shapes", []) == [], "the base's cooldown is not its own"
+    assert "elsewhere" not in page and "lora" in page
 
 
 def test_an_export_is_told_with_its_differences_and_one_of_other_weights_apart(tmp_path: Path) -> None:
