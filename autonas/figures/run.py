@@ -18,12 +18,13 @@ from autonas.trial import Score
 _TALL, _LOW = 400, 220
 # Losses at the beginning would press the rest of the curve into a corner: it enters at the top.
 _SHOWN_FROM = 0.02
-# Names of figures, their titles, and what stands in a figure's place where the run has not recorded it.
+# Figures of the lines of training by name, with their titles, and what stands along their axes.
 SERIES_TITLES: Final = {
     "learning_rate": "Learning rate of hidden matrices",
     "gradient_norm": "Gradient norm before clipping",
     "tokens_per_s": "Tokens per second",
 }
+_AXES: Final = {"learning_rate": "Learning rate", "gradient_norm": "Gradient norm", "tokens_per_s": "Tokens/s"}
 
 
 def run_figures(
@@ -102,9 +103,7 @@ def series_figure(so_far: RunSoFar, name: str) -> go.Figure | None:
     unit = {"learning_rate": "", "gradient_norm": "", "tokens_per_s": "tokens/s"}[name]
     traces.append(_line(lines, SERIES_TITLES[name], "second", unit, digits=".3~s" if name == "tokens_per_s" else ".3g"))
     floor: dict[str, Any] = {"rangemode": "tozero", "tickformat": "~s" if name == "tokens_per_s" else "~g"}
-    return theme.figure(
-        traces, x=_tokens_axis(so_far), y=theme.axis(SERIES_TITLES[name], **floor), height=_LOW, **_marks(so_far)
-    )
+    return theme.figure(traces, x=_tokens_axis(so_far), y=theme.axis(_AXES[name], **floor), height=_LOW, **_marks(so_far))
 
 
 def looks_figure(so_far: RunSoFar) -> go.Figure | None:

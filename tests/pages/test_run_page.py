@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from autonas.api import report_run
+from autonas.curriculum import Curriculum, Stage
 from autonas.figures.run import run_figures
 from autonas.policy.prediction import Interval, Predicted
 from autonas.reporting.run_facts import export_table, exports_of, final_score, predicted_score, weights_digest
@@ -150,6 +151,18 @@ def test_a_prediction_stands_where_the_run_ends_and_what_came_beside_it(tmp_path
     (run / "prediction.json").write_text("{")
     assert predicted_score(run) is None and report_run(run)
     assert final_score({"scores": {"val_loss": {"value": 1}}}) is None
+
+
+def test_stages_are_marked_where_they_begin_and_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stages = (Stage(share=0.25), Stage(share=0.75, sources=((HOSTILE, 1.0),)))
+    claim(dataclasses.replace(run_job_of(folder), curriculum=Curriculum(stages=stages)))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(trained(step, 5.0)) + "\n" for step in range(1, 9)))
+    page = report_run(folder).read_text()
+    for figure in figures_in(page).values():
+        marks = {note["text"]: note["x"] for note in figure["layout"]["annotations"]}
+        assert marks == {"stage 2": 0.25 * TOTAL, "cooldown": 80 * STEP}
+    assert "Stages of the curriculum" in page and Outline(page).of("img") == []
 
 
 def test_a_tuned_run_is_judged_by_solutions_and_names_no_folder(tmp_path: Path) -> None:
