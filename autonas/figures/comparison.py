@@ -13,7 +13,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from autonas.figures import theme
-from autonas.figures.words import plain
+from autonas.figures.texts import plain
 from autonas.objective import Objective
 from autonas.reporting.common import Common
 from autonas.reporting.duel import VolumePoint
@@ -22,6 +22,7 @@ from autonas.reporting.report import FinalTrial
 from autonas.reporting.scales import log_ticks
 from autonas.reporting.side_by_side import Side, SideBySide
 
+LONGEST_NAME: Final = 60
 MOST_OTHERS: Final = 400  # of a study's final trials that are not on its front; all that are on it are drawn
 SYMBOLS: Final = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 
@@ -94,7 +95,7 @@ def volume_figure(found: SideBySide, by: str) -> go.Figure:
                 x=at,
                 y=[0.0, *(point.value for point in volumes.points)],
                 customdata=[[None, "", ""], *(_told_point(number, point) for point in volumes.points)],
-                name=plain(found.sides[number].name),
+                name=plain(found.sides[number].name, LONGEST_NAME),
                 mode="lines",
                 line={"color": theme.LIGHT[colour], "width": 1.8, "dash": dash, "shape": "hv"},
                 meta=meta,
@@ -157,7 +158,7 @@ def _marks(side: Side, number: int, trials: Sequence[FinalTrial], x: Objective, 
         x=[score.value for score in across],
         y=[score.value for score in up],
         customdata=[[f"{number}:{trial.number}", trial.number, _score(trial, x), _score(trial, y)] for trial in trials],
-        name=plain(side.name),
+        name=plain(side.name, LONGEST_NAME),
         mode="markers",
         marker=marker,
         meta={"kind": f"study-{number}"},

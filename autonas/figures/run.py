@@ -8,7 +8,7 @@ from typing import Any, Final
 import plotly.graph_objects as go
 
 from autonas.figures import theme
-from autonas.figures.words import plain
+from autonas.figures.texts import plain
 from autonas.policy.prediction import Predicted
 from autonas.reporting.evaluation import Values, rows_by_context
 from autonas.reporting.quantities import tokens_text

@@ -11,7 +11,6 @@ import autonas
 from autonas.cli import main
 from autonas.figures import theme
 from autonas.figures.comparison import SYMBOLS, comparison_figures, look
-from autonas.figures.words import plain
 from autonas.pages.compare_page import render, write_comparison
 from autonas.reporting.finals import finals
 from autonas.reporting.side_by_side import compare
@@ -127,12 +126,6 @@ def test_hostile_names_and_texts_are_text_everywhere(one: StudyRecord, other: St
         for trace in figure["data"]:
             assert "<" not in trace.get("name", "") and "%{" not in trace.get("name", "")
         assert "<b>" not in str(figure["layout"]) and "<img" not in str(figure["layout"])
-
-
-def test_plain_text_is_no_markup_and_no_template() -> None:
-    assert plain("a<b>&c") == "a&lt;b&gt;&amp;c"
-    assert "%{" not in plain("%{x}") and "\x1b" not in plain("\x1b[0m") and "\n" not in plain("a\nb")
-    assert len(plain("x" * 500)) == 60
 
 
 def test_a_reader_of_the_screen_finds_names_for_everything(page: str) -> None:
