@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from autonas import cost
 from autonas.errors import StudyError
+from autonas.evaluation.rates import wilson_interval
 from autonas.objective import OBJECTIVES
 from autonas.reporting.common import reproductions
 from autonas.reporting.comparison import comparable, leaves, reasons_against, same_order
@@ -422,3 +423,44 @@ def test_the_same_ledgers_give_the_same_comparison(one: StudyRecord, two: StudyR
     first, second = compare([one, two]), compare([one, two])
     assert first.duels == second.duels and first.coverages == second.coverages and first.common == second.common
     assert all(math.isfinite(x) for duel in first.duels for x in (duel.gain, duel.low, duel.high, duel.probability))
+
+
+def measured_anew(study: StudyRecord, name: str, seed: int, rng: np.random.Generator) -> StudyRecord:
+    """The same truth again: losses moved by .05 nats each and .05 all alike, timings by 1 %, shares of 64 samples."""
+    alike = rng.normal(0, 0.05)
+    trials = []
+    for trial in study.trials:
+        by, ratio = alike + rng.normal(0, 0.05), math.exp(rng.normal(0, 0.01))
+        rungs = []
+        for outcome in trial.rungs:
+            scores = dict(outcome.scores)
+            loss = scores["val_loss"]
+            scores["val_loss"] = dataclasses.replace(loss, value=loss.value + by, low=loss.low + by, high=loss.high + by)
+            if (share := scores.get("collapse_rate")) is not None:
+                again = rng.binomial(64, min(max(share.value, 0.01), 0.9)) / 64
+                low, high = wilson_interval(again, 64)
+                scores["collapse_rate"] = dataclasses.replace(share, value=again, low=low, high=high, n=64)
+            documents = outcome.documents
+            assert documents is not None
+            nats = tuple(n + by * t for n, t in zip(documents.nats, documents.tokens, strict=True))
+            rungs.append(dataclasses.replace(outcome, scores=scores, documents=dataclasses.replace(documents, nats=nats)))
+        known = dict(trial.scores)
+        if (timing := known.get("latency")) is not None:
+            value = timing.value * ratio
+            known["latency"] = dataclasses.replace(timing, value=value, low=0.98 * value, high=1.02 * value)
+        trials.append(dataclasses.replace(trial, rungs=tuple(rungs), scores=known))
+    return renamed(with_recipe(dataclasses.replace(study, trials=tuple(trials)), budget={"seed": seed}), name)
+
+
+def test_two_measurements_of_one_truth_are_rarely_told_apart() -> None:
+    """Of 200 such pairs, 7 % had a chance beyond 5 and 95 %, and 5.5 % an interval without zero; of 20 here, few may."""
+    rng = np.random.default_rng(5)
+    found = []
+    for number in range(20):
+        truth = told(make_study(seed=number, trials=30, survivors=14, curve_points=4))
+        found.append(compare([measured_anew(truth, "a", 1, rng), measured_anew(truth, "b", 2, rng)]))
+    told_apart = [each.duels[0] for each in found if not 0.05 <= each.duels[0].probability <= 0.95]
+    assert len(told_apart) <= 5
+    assert sum(each.duels[0].low <= 0.0 <= each.duels[0].high for each in found) >= 16
+    rows = [row for each in found for row in reproductions(each.common) if row.objective.known != "arithmetic"]
+    assert sum(row.agreeing for row in rows) / sum(row.count for row in rows) > 0.9
