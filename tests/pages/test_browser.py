@@ -21,7 +21,6 @@ from tests.reporting.studies import make_study
 __all__ = ["CHROMEDRIVER", "CHROMIUM", "browser"]  # a fixture, and what other tests ask for
 pytestmark = needs_chromium
 ESCAPE, ENTER, UP, DELETE = "\ue00c", "\ue007", "\ue013", "\ue017"
-WIDTHS = (390, 1280, 2560)
 
 
 def opened(browser: Any, study: StudyRecord, folder: Path, *, width: int = 1400, dark: bool = False) -> Any:
@@ -84,8 +83,14 @@ def columns(browser: Any) -> dict[int, dict[str, str]]:
 # It opens
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [(390, False), (1280, True)]
+    + [
+        pytest.param(width, dark, marks=pytest.mark.slow)
+        for width, dark in ((390, True), (1280, False), (2560, False), (2560, True))
+    ],
+)
 def test_it_opens_offline_without_an_error_a_request_or_a_barrier(browser: Any, tmp_path: Path, width: int, dark: bool) -> None:
     opened(browser, make_study(), tmp_path, width=width, dark=dark)
     assert browser.get_log("browser") == [] and requests_of(browser) == []
@@ -97,8 +102,11 @@ def test_it_opens_offline_without_an_error_a_request_or_a_barrier(browser: Any, 
     assert findings_of_axe(browser) == [] and browser.get_log("browser") == []
 
 
-@pytest.mark.parametrize("objectives", [2, 4, 6])
-@pytest.mark.parametrize("width", [320, *WIDTHS])
+@pytest.mark.parametrize(
+    ("objectives", "width"),
+    [(6, 320), (4, 390), (2, 2560)]
+    + [pytest.param(o, width, marks=pytest.mark.slow) for o in (2, 4, 6) for width in (320, 390, 1280, 2560)],
+)
 def test_the_page_never_scrolls_sideways(browser: Any, tmp_path: Path, width: int, objectives: int) -> None:
     names = ("val_loss", "params", "latency", "collapse_rate", "memory", "bits_per_byte")[:objectives]
     opened(browser, make_study(objectives=names), tmp_path, width=width)

@@ -181,10 +181,14 @@ def test_the_same_report_gives_the_same_bytes() -> None:
     assert render(build_report(make_study())) == render(build_report(make_study()))
 
 
-def test_five_hundred_trials_fit_into_six_megabytes_and_ten_thousand_are_thinned_and_say_so() -> None:
+def test_five_hundred_trials_fit_into_six_megabytes() -> None:
     assert len(render(build_report(make_study(samples=700, curve_points=400))).encode()) < 3_500_000
     some = make_study(trials=420, survivors=130, infeasible=70, failures=10, documents=40)
     assert len(some.trials) >= 500 and len(render(build_report(some)).encode()) < 6_000_000
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_are_thinned_and_say_so() -> None:
     many = make_study(trials=8500, survivors=1200, infeasible=1500, documents=3, samples=4, curve_points=12)
     assert len(many.trials) >= 10_000
     text = render(build_report(many))
