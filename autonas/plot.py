@@ -15,7 +15,7 @@ from autonas.api.records import Front
 from autonas.errors import RequestError
 from autonas.objective import OBJECTIVES
 from autonas.reporting.front import build_report
-from autonas.run_folder import TRIALS
+from autonas.run_folder import TRIALS, read_evaluation
 from autonas.trial import StudyRecord
 
 if TYPE_CHECKING:
@@ -139,6 +139,44 @@ def timeline(study: Study, *, storage: str | None = None, out: str | Path = TRIA
     from autonas.figures.timeline import timeline as drawn
 
     return _found(drawn(_report(study, storage, out)), "it does not say when its jobs ran")
+
+
+def cost(study: Study, *, storage: str | None = None, out: str | Path = TRIALS) -> go.Figure:
+    """What the time in jobs was spent on: calibration, timing, trials by what became of them, repeats, failures.
+
+    Raises:
+        StudyError: there is no study of this name.
+        RequestError: no job has run yet.
+    """
+    from autonas.figures.cost import cost as drawn
+
+    return _found(drawn(_report(study, storage, out)), "no job has run yet")
+
+
+def compare(*studies: str, storage: str | None = None, out: str | Path = TRIALS) -> dict[str, go.Figure]:
+    """The figures of `autonas report A B …` by name: fronts in what may be compared, volumes in one box, what reproduces.
+
+    Raises:
+        StudyError: there is no study of a name, fewer than two were named, or one of them twice.
+    """
+    from autonas.figures.comparison import comparison_figures
+    from autonas.reporting.side_by_side import compare as side_by_side
+
+    return dict(comparison_figures(side_by_side([read_study(name, storage=storage, out=out) for name in studies])))
+
+
+def run(folder: str | Path) -> dict[str, go.Figure]:
+    """The figures of a full run's page by name, as far as it has come: losses, learning rate, norms, speed, samples, scores.
+
+    Raises:
+        StudyError: there is no run in `folder`, or its files cannot be read.
+    """
+    from autonas.figures.run import run_figures
+    from autonas.reporting.run_facts import final_score, predicted_score
+    from autonas.reporting.run_so_far import run_so_far
+
+    values = read_evaluation(Path(folder))
+    return dict(run_figures(run_so_far(Path(folder)), values, predicted_score(Path(folder)), final_score(values)))
 
 
 def _found(figure: go.Figure | None, otherwise: str) -> go.Figure:

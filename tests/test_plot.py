@@ -14,6 +14,8 @@ import pytest
 import autonas
 from autonas.errors import RequestError, StudyError
 from autonas.reporting.front import build_report
+from tests.pages.ledgers import keep
+from tests.reporting.runs import CURVE, write_run
 from tests.reporting.studies import make_study
 
 
@@ -29,6 +31,19 @@ def test_figures_are_made_of_a_record() -> None:
     lines = autonas.plot.parallel(study).data[0]
     assert len(lines.line.color) == len(build_report(study).standings)
     assert [axis.label for axis in lines.dimensions][-1] == "Collapse rate"
+
+
+def test_studies_and_runs_have_figures_too(tmp_path: Path) -> None:
+    for seed, name in enumerate(("first", "second")):
+        keep(dataclasses.replace(make_study(seed=seed, failures=0, infeasible=0), name=name), tmp_path)
+    assert all(isinstance(figure, go.Figure) for figure in autonas.plot.compare("first", "second", out=tmp_path).values())
+    with pytest.raises(StudyError, match="named twice"):
+        autonas.plot.compare("first", "first", out=tmp_path)
+    with pytest.raises(StudyError, match="two studies at least"):
+        autonas.plot.compare("first", out=tmp_path)
+    assert {"loss", "learning_rate"} <= set(autonas.plot.run(write_run(tmp_path / "run", CURVE)))
+    with pytest.raises(StudyError):
+        autonas.plot.run(tmp_path / "nowhere")
 
 
 def test_a_figure_can_be_written_as_a_page_of_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,41 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
   const drawn = new Map(); // name -> its element, once drawn
   const listeners = [];
   let keptTrials = null; // by brushes; null: all
-  const CONFIG = { displaylogo: false, responsive: true, displayModeBar: "hover", modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]], scrollZoom: false };
+  const config = () => ({
+    displaylogo: false, responsive: true, displayModeBar: "hover", scrollZoom: false,
+    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage", { name: "data", title: "Download its data as CSV", icon: Plotly.Icons.disk, click: (element) => autonas.download(autonas.figureCsv(element.dataset.figure), "text/csv", `${element.dataset.figure}.csv`) }]],
+  });
+
+  // Texts as lines of CSV. A leading = + - @ of a text would be a formula to a spreadsheet.
+  function quoted(value) {
+    const text = value === null || value === undefined ? "" : String(value);
+    const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  }
+  autonas.csvOf = (rows) => rows.map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
+  autonas.download = (text, type, file) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  // What a figure draws: a line for each point, with its series, trial, place and interval.
+  autonas.figureCsv = (name) => {
+    const { data, layout } = figures[name];
+    const title = (axis) => layout[axis.replace(/^([xy])/, "$1axis")]?.title?.text || axis;
+    const rows = [["series", "panel", "trial", "x", "y", "x_low", "x_high", "y_low", "y_high", "x is", "y is"]];
+    data.forEach((trace, index) => {
+      const x = trace.x || [], y = trace.y || [];
+      const reach = (bars, value, i, sign) => bars?.array ? value + sign * (sign < 0 ? bars.arrayminus ?? bars.array : bars.array)[i] : "";
+      for (let i = 0; i < Math.max(x.length, y.length); i++) {
+        if (x[i] === null || y[i] === null) continue;
+        const own = [trace.customdata?.[i]].flat()[0];
+        rows.push([trace.name || `series ${index + 1}`, (trace.xaxis || "x").slice(1) || "1", own ?? "", x[i], y[i], reach(trace.error_x, x[i], i, -1), reach(trace.error_x, x[i], i, 1), reach(trace.error_y, y[i], i, -1), reach(trace.error_y, y[i], i, 1), title(trace.xaxis || "x"), title(trace.yaxis || "y")]);
+      }
+    });
+    return autonas.csvOf(rows);
+  };
 
   const inDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
@@ -54,7 +88,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     const { data, layout } = coloured(figures[name]);
     element.classList.toggle("panelled", "xaxis2" in layout); // wider than a phone, which can scroll it
     for (const [index, visible] of (autonas.visible?.(name, figures[name].data) || []).entries()) data[index].visible = visible;
-    Plotly.newPlot(element, data, narrowed(layout, element), CONFIG).then(() => {
+    Plotly.newPlot(element, data, narrowed(layout, element), config()).then(() => {
       element.on("plotly_hover", (event) => tell("hover", event, name));
       element.on("plotly_unhover", () => tell("leave", null, name));
       element.on("plotly_click", (event) => tell("click", event, name));
@@ -98,7 +132,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
       const { data, layout } = coloured(figures[name]);
       data.forEach((trace, index) => { trace.visible = element.data[index].visible; });
       for (const [key, axis] of Object.entries(element.layout)) if (/^[xy]axis/.test(key) && axis.autorange === false) Object.assign(layout[key], { range: axis.range, autorange: false });
-      Plotly.react(element, data, narrowed(layout, element), CONFIG).then(() => remark(name));
+      Plotly.react(element, data, narrowed(layout, element), config()).then(() => remark(name));
     }
     for (const listen of listeners) listen("theme");
   }
@@ -184,6 +218,6 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
   // A small figure that is none of the page's own, such as a part of one.
   autonas.plotInto = (element, figure) => {
     const { data, layout } = coloured(figure);
-    return ready.then(() => Plotly.newPlot(element, data, narrowed(layout, element), { ...CONFIG, displayModeBar: false }));
+    return ready.then(() => Plotly.newPlot(element, data, narrowed(layout, element), { ...config(), displayModeBar: false }));
   };
 })();

@@ -156,9 +156,7 @@
     for (const [name, column] of Object.entries(columns.scores)) for (const part of ["value", "low", "high"]) { heads.push(part === "value" ? name : `${name}_${part}`); cells.push((i) => at(column[part], i)); }
     heads.push("reason");
     cells.push((i) => at(columns.reason, i));
-    // A leading = + - @ of a text would be a formula to a spreadsheet.
-    const quoted = (value) => { const text = value === null || value === undefined ? "" : String(value); const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
-    return [heads, ...columns.number.map((_, i) => cells.map((cell) => cell(i)))].map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
+    return autonas.csvOf([heads, ...columns.number.map((_, i) => cells.map((cell) => cell(i)))]);
   }
   autonas.csv = csv;
   for (const button of document.querySelectorAll("[data-download]")) {
@@ -166,11 +164,7 @@
     button.addEventListener("click", () => {
       const isCsv = button.dataset.download === "csv";
       const text = isCsv ? csv() : JSON.stringify({ study: autonas.data.study, objectives: autonas.data.objectives, trials: autonas.data.trials }, null, 1);
-      const link = make("a");
-      link.href = URL.createObjectURL(new Blob([text], { type: isCsv ? "text/csv" : "application/json" }));
-      link.download = `${autonas.data.file}.${button.dataset.download}`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+      autonas.download(text, isCsv ? "text/csv" : "application/json", `${autonas.data.file}.${button.dataset.download}`);
     });
   }
 

@@ -179,6 +179,23 @@ def test_a_formula_in_a_name_is_text_in_the_csv(browser: Any, tmp_path: Path) ->
     assert columns(browser)[0]["reason"] == '\'=1+1,"x"\n2'
 
 
+def test_every_figure_gives_its_data_as_csv(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    opened(browser, study, tmp_path)
+    names = browser.execute_script("return Object.keys(autonas.data.figures)")
+    for name in names:
+        rows = list(csv.DictReader(io.StringIO(browser.execute_script("return autonas.figureCsv(arguments[0])", name))))
+        assert rows and all(row["x is"] and (row["x"] or row["y"]) for row in rows), name
+    rows = list(csv.DictReader(io.StringIO(browser.execute_script("return autonas.figureCsv('scatter-val_loss-latency')"))))
+    standings = {standing.number: standing.trial.scores for standing in build_report(study).standings}
+    told = {int(row["trial"]): row for row in rows if row["series"] in ("front", "knee")}
+    for number, row in told.items():
+        scores = standings[number]
+        wanted = [scores["val_loss"].value, scores["val_loss"].low, scores["latency"].value, scores["latency"].high]
+        assert [float(row[key]) for key in ("x", "x_low", "y", "y_high")] == pytest.approx(wanted, rel=1e-4)
+    assert browser.find_elements("css selector", ".modebar-btn[data-title='Download its data as CSV']")
+
+
 # Pointing, clicking, keyboard
 
 
