@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html.parser
 import re
 from typing import Any
 
@@ -15,36 +14,10 @@ from autonas.reporting.front import build_report
 from autonas.reporting.importance import importances
 from autonas.reporting.report import Report
 from autonas.trial import JobSpan, StudyRecord
+from tests.pages.test_study_page import Page
 from tests.reporting.studies import make_study, with_controls, without_spans
 
 EVIL = "</script><img src=x onerror=alert(1)>{{ 7*7 }}'\"&<!--\x00\x1b[31m\u202e"
-
-
-class Section(html.parser.HTMLParser):
-    """Elements and text of the section; one closed in the wrong order is an error."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == [], f"left open: {self._open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open and self._open[-1] == tag, f"</{tag}> closes {self._open[-3:]}"
-        self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def rendered(report: Report) -> str:
@@ -69,7 +42,7 @@ STUDIES = {
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES.keys())
 def test_every_figure_has_its_place_and_every_place_its_figure(study: StudyRecord) -> None:
     report = build_report(study)
-    section = Section(rendered(report))
+    section = Page(rendered(report))
     places = [attributes for _, attributes in section.elements if "data-figure" in attributes]
     assert sorted(str(place["data-figure"]) for place in places) == sorted(search_figures(report))
     for place in places:
@@ -82,13 +55,13 @@ def test_every_figure_has_its_place_and_every_place_its_figure(study: StudyRecor
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES.keys())
 def test_no_number_is_left_blank(study: StudyRecord) -> None:
-    text = " ".join(Section(rendered(build_report(study))).text)
+    text = " ".join(Page(rendered(build_report(study))).text)
     assert not re.search(r"\bNone\b|\bnan\b|\binf\b|\{\{|\{%", text)
 
 
 def test_what_the_figures_show_is_there_in_words_and_tables() -> None:
     report = build_report(STUDIES["finished"])
-    section = Section(rendered(report))
+    section = Page(rendered(report))
     text = " ".join(" ".join(section.text).split())
     for stop in report.stopped:
         assert f"#trial-{stop.number}" in {attributes.get("href") for _, attributes in section.elements}
@@ -135,7 +108,7 @@ def test_texts_of_a_study_stay_texts() -> None:
     recipe = {**study.recipe, "budget": {**study.recipe["budget"], "scheduler": EVIL}}
     report = build_report(dataclasses.replace(study, name=EVIL, trials=tuple(trials), attributes=attributes, recipe=recipe))
     text = rendered(report)
-    section = Section(text)
+    section = Page(text)
     assert not {tag for tag, _ in section.elements} & {"img", "script"}
     assert not any(name.startswith("on") for _, attributes in section.elements for name in attributes)
     assert not any(character in text for character in "\x00\x1b\u202e")
