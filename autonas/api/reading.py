@@ -103,7 +103,8 @@ def report(
         from autonas.pages.study_page import write_report
 
         study = read_study(name, storage=storage, out=out)
-        return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study))
+        promote = promote_command(name, storage=storage, trials_dir=out)
+        return write_report(study, Path(file) if file else REPORTS / f"{name}.html", evaluations_of(study), promote)
     from autonas.pages.compare_page import write_comparison
 
     names = (name, *others)

@@ -32,10 +32,10 @@
   autonas.details = (trial) => {
     const i = index.get(trial), kind = columns.kind[i];
     const tokens = at(columns.tokens, i), rung = at(columns.rung, i), probability = at(columns.probability, i), seeds = at(columns.seeds, i);
-    const repeat = at(columns.repeat_of, i), isFront = kind === "front" || kind === "knee";
+    const repeat = at(columns.repeat_of, i), isFront = kind === "front" || kind === "knee", comparable = isFront || kind === "final";
     const sentence = [
       repeat === null ? KINDS[kind] || kind : `a declared repeat of trial ${repeat}`,
-      probability === null ? "" : `, on the front with a probability of ${probabilityText(probability)}`,
+      probability === null ? "" : `${isFront ? ", and stays there" : ", on the front"} with a probability of ${probabilityText(probability)}`,
       rung === null ? "; not scored" : `; scored at rung ${rung}, after ${scaled(tokens)} tokens`,
       seeds > 1 ? `, trained with ${seeds} seeds` : "",
     ].join("");
@@ -47,12 +47,19 @@
       line.append(make("code", text), copyButton(() => text));
       parts.push(line);
     }
+    for (const { trial: promoted, steps, folder } of autonas.data.promotions) if (String(promoted) === trial) parts.push(make("p", `Promoted to a run of ${steps.toLocaleString("en")} steps: ${folder}`));
+    if (comparable) {
+      const mine = make("button", autonas.myPick() === trial ? "No longer my pick" : "Mark as my pick", "copy");
+      mine.type = "button";
+      mine.addEventListener("click", () => { autonas.choosePick(autonas.myPick() === trial ? null : trial); mine.textContent = autonas.myPick() === trial ? "No longer my pick" : "Mark as my pick"; });
+      parts.push(mine);
+    }
     for (const [severity, title, text] of extras.findings[trial] || []) {
       const line = make("p", null, severity);
       line.append(make("strong", `${severity === "alarm" ? "Alarm" : "Note"}: ${title}. `), text);
       parts.push(line);
     }
-    parts.push(...scores(trial, i, isFront || kind === "final"), ...neighbours(trial), ...curve(trial), ...architecture(i), ...samples(trial), ...checks(trial));
+    parts.push(...scores(trial, i, comparable), ...neighbours(trial), ...curve(trial), ...architecture(i), ...samples(trial), ...checks(trial));
     return parts;
   };
 

@@ -53,6 +53,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     if (!inDark()) return structuredClone(value);
     return JSON.parse(JSON.stringify(value).replace(/"(#[0-9a-f]{6})([0-9a-f]{2})?"/g, (whole, colour, alpha = "") => others.has(colour) ? `"${others.get(colour)}${alpha}"` : whole));
   }
+  autonas.coloured = coloured;
   autonas.colour = (name) => palette[inDark() ? "dark" : "light"][name];
 
   function narrowed(layout, element) {
@@ -99,14 +100,20 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
           const mode = event[`${axis}.range[0]`] !== undefined ? "auto" : event[`${axis}.autorange`] ? "array" : null;
           if (mode && element.layout[axis].tickmode !== mode) Plotly.relayout(element, { [`${axis}.tickmode`]: mode });
         }
-        for (const listen of listeners) listen("relayout", null, name, event); });
+        for (const listen of listeners) listen("relayout", null, name, event);
+      });
       element.dataset.drawn = "";
       // Its buttons can be reached; what it draws, its label and a table tell in words.
       element.setAttribute("role", "figure");
       for (const drawing of element.querySelectorAll(".main-svg")) drawing.setAttribute("aria-hidden", "true");
-      remark(name);
-      if (keptTrials !== null) dimmed(name);
+      redone(name);
     });
+  }
+
+  // What lies over a figure that was drawn anew: marks, and which trials are dimmed.
+  function redone(name) {
+    autonas.remark?.(name);
+    if (keptTrials !== null) dimmed(name);
   }
 
   function tell(what, event, name) {
@@ -131,8 +138,8 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     for (const [name, element] of drawn) {
       const { data, layout } = coloured(figures[name]);
       data.forEach((trace, index) => { trace.visible = element.data[index].visible; });
-      for (const [key, axis] of Object.entries(element.layout)) if (/^[xy]axis/.test(key) && axis.autorange === false) Object.assign(layout[key], { range: axis.range, autorange: false });
-      Plotly.react(element, data, narrowed(layout, element), config()).then(() => remark(name));
+      for (const [key, axis] of Object.entries(element.layout)) if (/^[xy]axis/.test(key) && axis.autorange === false) Object.assign(layout[key], { range: axis.range, autorange: false, ...(axis.tickmode ? { tickmode: axis.tickmode } : {}) });
+      Plotly.react(element, data, narrowed(layout, element), config()).then(() => redone(name));
     }
     for (const listen of listeners) listen("theme");
   }
@@ -146,59 +153,12 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", named);
   }
 
-  // Marks over a figure: rings around the points of a trial, or its line drawn again. They are shapes, which Plotly draws anew in
-  // a millisecond, where a trace would take the whole figure.
-  const places = new Map(); // name -> trial -> [{xref, yref, points}]
-  function placesOf(name) {
-    if (places.has(name)) return places.get(name);
-    const found = new Map();
-    for (const trace of figures[name].data) {
-      if (!trace.customdata || !trace.x || !trace.y || trace.orientation === "h" || trace.meta === "unmarked") continue;
-      const xref = trace.xaxis || "x", yref = trace.yaxis || "y", isLine = (trace.mode || "").includes("lines");
-      let line = null, before = null;
-      trace.x.forEach((x, i) => {
-        const trial = trace.customdata[i] === null || trace.customdata[i] === undefined ? null : String([trace.customdata[i]].flat()[0]);
-        if (trial === null || trial === "null" || x === null || trace.y[i] === null) { line = null; before = null; return; }
-        if (!found.has(trial)) found.set(trial, []);
-        if (!isLine || line === null || before !== trial) { line = { xref, yref, isLine, points: [], hidden: trace.meta?.kind }; found.get(trial).push(line); }
-        line.points.push([x, trace.y[i]]);
-        before = trial;
-      });
-    }
-    places.set(name, found);
-    return found;
-  }
-  // A circle as a path: Plotly takes the negative ends of its own circles for zeros where an axis is logarithmic.
-  function ring(radius) {
-    const bend = 0.5523 * radius;
-    return `M${radius},0C${radius},${bend} ${bend},${radius} 0,${radius}C${-bend},${radius} ${-radius},${bend} ${-radius},0C${-radius},${-bend} ${-bend},${-radius} 0,${-radius}C${bend},${-radius} ${radius},${-bend} ${radius},0Z`;
-  }
-  const marks = new Map(); // role -> {trial, colour, symbol}
-  function shapesOf(name) {
-    const shapes = [...(figures[name].layout.shapes || [])].map(coloured), own = placesOf(name);
-    for (const { trial, colour, size } of marks.values()) {
-      for (const { xref, yref, isLine, points } of own.get(String(trial)) || []) {
-        const line = { color: autonas.colour(colour), width: 2.2 };
-        if (isLine && points.length > 1) shapes.push({ type: "path", path: `M${points.map((point) => point.join(",")).join("L")}`, xref, yref, line, layer: "above" });
-        else for (const [x, y] of points) shapes.push({ type: "path", path: ring(size), xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line, layer: "above" });
-      }
-    }
-    return shapes;
-  }
-  function remark(name) {
-    const element = drawn.get(name);
-    if (element && "drawn" in element.dataset) Plotly.relayout(element, { shapes: shapesOf(name) });
-  }
-  // Mark a trial in all figures under a role ("lit", "pick", "chosen"), or nothing (null).
-  autonas.mark = (role, trial, colour, size = 9) => {
-    if ((marks.get(role)?.trial ?? null) === trial) return;
-    if (trial === null) marks.delete(role); else marks.set(role, { trial, colour, size });
-    for (const name of drawn.keys()) remark(name);
-  };
-
   // Show or hide the traces of a kind of trial (a trace's meta says which); which figures do so, `autonas.visible` says.
   autonas.showKinds = () => {
-    for (const [name, element] of drawn) Plotly.restyle(element, { visible: autonas.visible(name, figures[name].data) });
+    for (const [name, element] of drawn) {
+      Plotly.restyle(element, { visible: autonas.visible(name, figures[name].data) });
+      autonas.remark?.(name);
+    }
   };
 
   // Dim all trials but these in figures of points; null: none is dimmed.

@@ -41,22 +41,24 @@
   // A column is an array, or the one value that all trials have.
   const at = (column, index) => Array.isArray(column) ? column[index] : column;
 
-  function copyButton(text) {
-    const button = make("button", "Copy", "copy");
+  function copyButton(text, label = "Copy") {
+    const button = make("button", label, "copy");
     button.type = "button";
     button.addEventListener("click", async () => {
       try { await navigator.clipboard.writeText(text()); } catch { fallback(text()); }
       button.textContent = "Copied";
-      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+      setTimeout(() => { button.textContent = label; }, 1500);
     });
     return button;
   }
   function fallback(text) { // a page from a file may not have the clipboard
     const field = make("textarea", text);
     document.body.append(field);
+    const before = document.activeElement;
     field.select();
     document.execCommand("copy");
     field.remove();
+    before?.focus();
   }
 
   Object.assign(autonas, { scaled, valueText, intervalText, unitText, probabilityText, make, at, copyButton });

@@ -46,9 +46,9 @@
   autonas.onFigures((what, trial, name, event) => {
     if (what === "hover" && trial !== null && autonas.hasTrial(trial)) { inFigure = true; light(trial); }
     if (what === "leave") { inFigure = false; light(pinned); }
-    if (what === "click" && trial !== null && autonas.hasTrial(trial)) { opener = null; pin(trial); }
+    if (what === "click" && trial !== null && autonas.hasTrial(trial)) pin(trial);
     if (what === "relayout") together(name, event);
-    if (what === "theme" && pinned !== null) pin(pinned);
+    if (what === "theme" && pinned !== null) fill(pinned);
   });
 
   // Zooming a panel of the scatter matrix zooms the same objective in the others.
@@ -79,15 +79,21 @@
     if (within && !link) return;
     if (!link && window.getSelection && String(window.getSelection())) return; // somebody copies text
     event.preventDefault();
-    if (!within) opener = link;
     pin(trial);
   });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") unpin(); });
 
   function pin(trial) {
+    if (pinned === null) opener = document.activeElement === document.body ? null : document.activeElement;
     pinned = trial;
     light(trial);
     tip.hidden = true;
+    fill(trial);
+    inspector.scrollTop = 0;
+    inspector.focus({ preventScroll: true });
+    history.replaceState(null, "", `#trial-${trial}`);
+  }
+  function fill(trial) {
     autonas.afterDrawer = null;
     const close = make("button", "×", "close");
     close.type = "button";
@@ -95,20 +101,17 @@
     close.addEventListener("click", unpin);
     inspector.replaceChildren(close, make("h2", `Trial ${trial}`), ...autonas.details(trial));
     inspector.hidden = false;
-    inspector.scrollTop = 0;
     root.classList.add("inspecting");
     autonas.afterDrawer?.();
-    if (opener) close.focus();
-    history.replaceState(null, "", `#trial-${trial}`);
   }
   function unpin() {
     if (pinned === null) return;
-    pinned = null;
+    const back = opener?.isConnected && opener !== inspector ? opener : document.querySelector(`a.trial[href="#trial-${pinned}"]`);
+    pinned = opener = null;
     inspector.hidden = true;
     inspector.replaceChildren();
     root.classList.remove("inspecting");
-    if (opener) opener.focus();
-    opener = null;
+    back?.focus({ preventScroll: true });
     light(null);
     history.replaceState(null, "", location.pathname + location.search);
   }
@@ -122,6 +125,17 @@
     autonas.mark("pick", recommended, "pick", 13);
   };
 
+  // The reader's own pick.
+  let mine = null;
+  autonas.myPick = () => mine;
+  autonas.choosePick = (trial) => {
+    for (const element of document.querySelectorAll(".my-pick")) element.classList.remove("my-pick");
+    mine = trial;
+    for (const element of elementsOf(mine)) element.classList.add("my-pick");
+    autonas.mark("mine", mine, "second", 17);
+  };
+  for (const [k, number] of autonas.data.best.entries()) autonas.mark(`best-${k}`, number, "ink", 0);
+
   // Which kinds of trial are in sight, and which of them pass the brushes.
   const kinds = document.getElementById("kinds");
   let kept = null;
@@ -133,7 +147,8 @@
   function applyKinds() {
     const shown = shownKinds();
     for (const element of document.querySelectorAll("[data-kind]")) element.classList.toggle("unshown", !shown.has(element.dataset.kind));
-    autonas.showKinds(shown);
+    autonas.showKinds();
+    autonas.brush?.();
   }
   if (kinds) {
     kinds.hidden = false;
@@ -169,6 +184,11 @@
   }
 
   autonas.showChoice?.();
-  const asked = /^#trial-(\d+)$/.exec(location.hash);
-  if (asked && autonas.hasTrial(asked[1])) pin(asked[1]);
+  function follow() {
+    const asked = /^#trial-(\d+)$/.exec(location.hash);
+    if (asked && autonas.hasTrial(asked[1]) && asked[1] !== pinned) pin(asked[1]);
+  }
+  addEventListener("hashchange", follow);
+  // After the browser has gone to the place itself, which takes the focus away.
+  if (document.readyState === "complete") follow(); else addEventListener("load", () => setTimeout(follow));
 })();

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from autonas.figures.scatter import pairs, scatter
 from autonas.pages.html import page, write_page
 from autonas.pages.search_section import search_figures, search_section
+from autonas.promotion.execution import promote_command
 from autonas.promotion.select import neighbours
 from autonas.reporting import quantities, tables
 from autonas.reporting.choice import choice_data
@@ -32,7 +32,7 @@ from autonas.reporting.trial_columns import trial_columns
 from autonas.reporting.trust import checks_of, findings_by_trial, trust_rows
 from autonas.trial import StudyRecord
 
-SCRIPTS = ("figures.js", "format.js", "tables.js", "choice.js", "parallel.js", "drawer.js", "study.js")
+SCRIPTS = ("figures.js", "marks.js", "format.js", "tables.js", "choice.js", "parallel.js", "drawer.js", "study.js")
 # More would make a page that opens slowly; the rest is in its CSV and JSON, and can be opened from every drawing.
 MOST_FRONT_ROWS, MOST_ROWS = 200, 500
 MOST_NEIGHBOURS = 150  # final trials with words on their neighbours; the front is never left out
@@ -46,18 +46,21 @@ _KIND_NAMES = {
 }
 
 
-def write_report(study: StudyRecord, path: str | os.PathLike[str], runs: Mapping[str, Values] | None = None) -> Path:
+def write_report(
+    study: StudyRecord, path: str | os.PathLike[str], runs: Mapping[str, Values] | None = None, promote: str | None = None
+) -> Path:
     """Write the report of a study to `path`, whole or not at all; missing folders are made. Returns the path.
 
-    `runs` are the evaluations of its full runs, by folder.
+    `runs` are the evaluations of its full runs, by folder; `promote` the command that promotes it, where it is kept elsewhere
+    than usual.
 
     Raises:
         ResourceError: no space or no permission there.
     """
-    return write_page(render(build_report(study), runs), path)
+    return write_page(render(build_report(study), runs, promote), path)
 
 
-def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
+def render(report: Report, runs: Mapping[str, Values] | None = None, promote: str | None = None) -> str:
     """The HTML of a report. The same report gives the same bytes."""
     study = report.study
     calibration = study.attributes.get("calibration") or {}
@@ -73,7 +76,9 @@ def render(report: Report, runs: Mapping[str, Values] | None = None) -> str:
         data={
             "study": printable(study.name),
             "file": re.sub(r"[^\w.-]+", "_", study.name) or "study",
-            "promote": shlex.join(["autonas", "promote", printable(study.name)]),
+            "promote": printable(promote or promote_command(study.name)),
+            "best": [number for _, number in _best(report)],
+            "promotions": _printable(_promotions(study)),
             "objectives": [{"name": o.name, "title": o.title, "unit": o.unit, "log": o.logarithmic} for o in report.objectives],
             "trials": _printable(trial_columns(report)),
             "choice": choice_data(report),
@@ -113,6 +118,21 @@ def _best(report: Report) -> list[tuple[str, int]]:
         best = min(report.front, key=lambda s: (s.trial.scores[objective.name].value, s.number))
         found.append((f"Best {objective.title.lower()}", best.number))
     return found
+
+
+def _promotions(study: StudyRecord) -> list[dict[str, Any]]:
+    """What the ledger remembers of the study's promotions."""
+    known = study.attributes.get("promotions") or ()
+    return [
+        {
+            "trial": each["trial"],
+            "steps": each["steps"],
+            "folder": each["folder"],
+            "probability": each.get("probability"),
+            "failed": "failed" in each,
+        }
+        for each in known
+    ]
 
 
 def _kinds_of(found: Sequence[Mark]) -> list[str]:

@@ -7,6 +7,8 @@ turn out beyond a limit, or nearer to the best.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,12 +21,15 @@ from autonas.reporting.report import Report
 _NUMBERS = 18_000
 _MOST_DRAWS, _LEAST_DRAWS = 400, 100
 _DIGITS = 4  # of a draw
+_STEP_DIGITS = 5  # of a limit
 
 
 def choice_data(report: Report) -> dict[str, Any] | None:
-    """JSON-ready: the front's trials, their values in the objectives as compared, and draws of these; None without a front.
+    """JSON-ready: the front's trials, their values in the objectives, and draws of these; None without a front.
 
-    `values` are (F, K); `draws` (B, F, K), flat, of the objectives in `drawn`, since the others are exact.
+    `scores` (F, K) are in the objectives' units and `values` (F, K) as compared, both to the last digit, since limits are held
+    against them; `steps` are each objective's limits that make a difference, as a command takes them; `draws` (B, F, K), flat,
+    are as compared, of the objectives in `drawn`, since the others are exact.
     """
     front = report.front
     if not front:
@@ -41,14 +46,32 @@ def choice_data(report: Report) -> dict[str, Any] | None:
     if count:
         found = uncertainty.draw_scores(trials, report.objectives, report.seed_noise, count)[:, at]
         draws = _short(history.compared(found, report.objectives)[:, :, drawn].ravel())
+    scores = [[standing.trial.scores[o.name].value for o in report.objectives] for standing in front]
     return {
         "trials": [standing.number for standing in front],
-        "values": _short(history.values([standing.trial for standing in front], report.objectives).ravel(), 10),
+        "scores": scores,
+        "values": history.values([standing.trial for standing in front], report.objectives).tolist(),
+        "steps": [limit_steps([row[k] for row in scores]) for k in range(len(report.objectives))],
         "drawn": drawn,
         "num_draws": count,
         "draws": draws,
     }
 
 
-def _short(values: np.ndarray[Any, np.dtype[np.float64]], digits: int = _DIGITS) -> list[float]:
-    return [float(f"{value:.{digits}g}") for value in values.tolist()]
+def limit_steps(values: Sequence[float]) -> list[str]:
+    """Limits that admit one more of these values each, rising: the values with few digits, never below themselves."""
+    return [format(step, "f") for step in sorted({_rounded_up(value) for value in values})]
+
+
+def _rounded_up(value: float) -> Decimal:
+    """A whole number as it is; others with five digits, up where those would be below."""
+    if float(value).is_integer():
+        return Decimal(int(value))
+    step = Decimal(f"{value:.{_STEP_DIGITS - 1}e}")
+    if float(step) < value:
+        step += Decimal(1).scaleb(step.adjusted() - _STEP_DIGITS + 1)
+    return step.normalize()
+
+
+def _short(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float]:
+    return [float(f"{value:.{_DIGITS}g}") for value in values.tolist()]

@@ -97,11 +97,15 @@ def _parts(trials: Sequence[TrialRecord], breakdown: Callable[[Any], Mapping[str
 
 
 def _column(values: list[Any]) -> Any:
-    """The values, numbers with six digits; or the one that all of them are."""
-    short = [float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value for value in values]
+    """The values, fractions with six digits and whole numbers whole; or the one that all of them are."""
+    short = [_short(value) if isinstance(value, float) else value for value in values]
     first = short[0] if short else None
     return (
         first
         if not isinstance(first, list) and all(value == first and type(value) is type(first) for value in short)
         else short
     )
+
+
+def _short(value: float) -> float | int:
+    return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.{_DIGITS}g}")

@@ -281,10 +281,29 @@ def test_everything_works_from_the_keyboard(browser: Any, tmp_path: Path) -> Non
     browser.execute_script("arguments[0].focus()", link)
     assert lit(browser) == {link.text}
     link.send_keys(ENTER)
-    assert browser.switch_to.active_element.get_attribute("aria-label") == "Close"
-    browser.switch_to.active_element.send_keys(ENTER)
+    assert browser.switch_to.active_element.get_attribute("id") == "inspector"
+    browser.find_element("css selector", "#inspector .close").send_keys(ENTER)
     assert browser.switch_to.active_element == link
     assert not browser.find_element("id", "inspector").is_displayed()
+    dropped = browser.find_element("css selector", ".all tr.infeasible a.trial")
+    browser.execute_script("document.querySelector('#trials details').open = true; arguments[0].focus()", dropped)
+    dropped.send_keys(ENTER)
+    assert "infeasible" in browser.find_element("id", "inspector").text
+
+
+def test_a_drawer_takes_the_focus_and_gives_it_back_wherever_it_was_opened(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    path = write_report(study, tmp_path / "report.html")
+    front = build_report(study).front
+    browser.get("about:blank")
+    browser.get(f"{path.as_uri()}#trial-{front[0].number}")
+    assert browser.switch_to.active_element.get_attribute("id") == "inspector"
+    browser.execute_script("document.querySelector('#inspector .neighbours a').click()")
+    assert browser.switch_to.active_element.get_attribute("id") == "inspector"
+    webdriver.ActionChains(browser).send_keys(ESCAPE).perform()
+    assert browser.switch_to.active_element.get_attribute("class").startswith("trial")
+    browser.execute_script(f"location.hash = '#trial-{front[-1].number}'")
+    wait_for(browser, f"document.querySelector('#inspector h2')?.textContent === 'Trial {front[-1].number}'")
 
 
 def test_a_table_sorts_by_numbers_both_ways(browser: Any, tmp_path: Path) -> None:
@@ -302,10 +321,17 @@ SET = """const form = document.getElementById("choice");
     for (const [name, value] of Object.entries(arguments[0])) form.elements[name].value = value;
     form.dispatchEvent(new Event("input"));
     const want = autonas.wanted(), found = autonas.choose(want);
-    return {limits: want.limits, order: found.order.map((f) => autonas.data.choice.trials[f]),
+    return {limits: want.limits, texts: want.texts, order: found.order.map((f) => autonas.data.choice.trials[f]),
         shares: [...found.shares].map(([f, n]) => [autonas.data.choice.trials[f], n]), none: found.none,
         told: document.getElementById("recommended").innerText,
         ringed: [...document.querySelectorAll(".front-table tr.recommended-trial")].map((r) => Number(r.dataset.trial))}"""
+
+
+def preference_of(names: list[str], found: dict[str, Any], controls: dict[str, float | str]) -> Preference:
+    """What the panel asks for, as `autonas promote` would read it from the command."""
+    limits = {name: float(text) for name, text in zip(names, found["texts"], strict=True) if text is not None}
+    weights = {key.removeprefix("weight-"): float(v) for key, v in controls.items() if key.startswith("weight-")}
+    return Preference(select=str(controls.get("by", "knee")), limits=limits, weights=weights)
 
 
 def test_the_recommended_trial_is_the_one_that_promote_would_pick(browser: Any, tmp_path: Path) -> None:
@@ -321,20 +347,94 @@ def test_the_recommended_trial_is_the_one_that_promote_would_pick(browser: Any, 
     asked += [{"limit-val_loss": 2, "weight-collapse_rate": 3}, {"by": "val_loss", "limit-latency": 4}]
     for controls in asked:
         found = browser.execute_script(SET, plain | controls)
-        limits = {name: most for name, most in zip(names, found["limits"], strict=True) if most is not None}
-        weights = {key.removeprefix("weight-"): float(str(v)) for key, v in controls.items() if key.startswith("weight-")}
-        preference = Preference(select=str(controls.get("by", "knee")), limits=limits, weights=weights)
-        pick = choose(report, preference)
+        pick = choose(report, preference_of(names, found, controls))
         assert found["order"][0] == pick.trial and found["ringed"] == [pick.trial], controls
         assert len(found["order"]) == pick.num_within
         assert f"Trial {pick.trial}" in found["told"] and "autonas promote quickstart" in found["told"]
-        for name, most in limits.items():
-            assert f"--limit {name}={most:g}" in found["told"] or f"--limit {name}={most}" in found["told"]
+        for name, text in zip(names, found["texts"], strict=True):
+            assert (f"--limit {name}={text}" in found["told"]) == (text is not None)
         told = marked(browser, "scatter-val_loss-params")
         assert any(shape["path"].startswith("M13,0") for shape in told)
-        assert sum(times for _, times in found["shares"]) + found["none"] == browser.execute_script(
-            "return autonas.data.choice.num_draws"
-        )
+
+
+def test_every_limit_admits_what_promote_admits_and_its_shares_are_those_of_the_draws(browser: Any, tmp_path: Path) -> None:
+    """A trial is within the limit that is its own value: on the page, in the command, and in every draw where it is exact."""
+    import numpy as np
+
+    from autonas.promotion.select import knee_distances
+
+    study = make_study(trials=60, survivors=24, seed=4)
+    report = build_report(study)
+    opened(browser, study, tmp_path)
+    names = [objective.name for objective in report.objectives]
+    data = browser.execute_script("return autonas.data.choice")
+    drawn, count = data["drawn"], data["num_draws"]
+    values = np.repeat(np.array(data["values"])[None], count, axis=0)
+    values[:, :, drawn] = np.array(data["draws"]).reshape(count, len(data["trials"]), len(drawn))
+    distances = knee_distances(values, report.objectives, {})
+    plain: dict[str, float | str] = {"by": "knee"} | {f"limit-{name}": 99 for name in names}
+    for k, name in enumerate(names):
+        for step, text in enumerate(data["steps"][k]):
+            found = browser.execute_script(SET, plain | {f"limit-{name}": step})
+            assert found["texts"][k] == text
+            pick = choose(report, Preference(limits={name: float(text)}))
+            assert (found["order"][0] == pick.trial and len(found["order"]) == pick.num_within == step + 1) or len(
+                found["order"]
+            ) == pick.num_within >= step + 1, (name, text)
+            limit = np.log(float(text)) if report.objectives[k].logarithmic else float(text)
+            inside = values[:, :, k] <= limit if k in drawn else np.array(data["scores"])[None, :, k] <= float(text)
+            best = np.where(inside, distances, np.inf).argmin(axis=1)
+            some = np.broadcast_to(inside, distances.shape).any(axis=1)
+            wanted = {
+                data["trials"][f]: int(n) for f, n in enumerate(np.bincount(best[some], minlength=len(data["trials"]))) if n
+            }
+            assert dict(found["shares"]) == wanted and found["none"] == int((~some).sum()), (name, text)
+
+
+def test_a_limit_can_be_written_and_nonsense_is_marked(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=60, survivors=30, seed=3)
+    report = build_report(study)
+    opened(browser, study, tmp_path)
+    most = int(sorted(standing.trial.scores["params"].value for standing in report.front)[5])
+    write = """const field = document.getElementById("choice").elements["most-params"];
+        field.value = arguments[0];
+        field.dispatchEvent(new Event("change", {bubbles: true}));
+        const told = document.getElementById("recommended").innerText;
+        return [autonas.wanted().limits[1], field.hasAttribute("aria-invalid"), told]"""
+    for text in (f"{most}", f"{most:,}", f"{most / 1e3}k", f"{most / 1e6} M", f"≤ {most}"):
+        limit, invalid, told = browser.execute_script(write, text)
+        assert limit == most and not invalid, text
+        pick = choose(report, Preference(limits={"params": most}))
+        assert f"Trial {pick.trial}" in told and f"--limit params={most}" in told
+    assert browser.execute_script(write, "any")[:2] == [None, False]
+    limit, invalid, _ = browser.execute_script(write, "small")
+    assert invalid and limit is None
+
+
+def test_a_pick_of_ones_own_is_marked_until_it_is_taken_back(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    number = build_report(study).front[0].number
+    opened(browser, study, tmp_path)
+    press = "document.querySelector('#inspector button.copy:not(.command *)').click()"
+    browser.execute_script(f"document.querySelector('.front-table a[href=\"#trial-{number}\"]').click(); {press}")
+    webdriver.ActionChains(browser).send_keys(ESCAPE).perform()
+    read = "return [...document.querySelectorAll('.front-table tr.my-pick')].map((row) => Number(row.dataset.trial))"
+    assert browser.execute_script(read) == [number]
+    assert any(shape["path"].startswith("M17,0") for shape in marked(browser, "scatter-val_loss-params"))
+    browser.execute_script(f"document.querySelector('.front-table a[href=\"#trial-{number}\"]').click(); {press}")
+    assert browser.execute_script(read) == []
+
+
+def test_the_knee_and_the_best_of_each_objective_are_numbered_in_the_figures(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=60, survivors=30)
+    report = build_report(study)
+    assert report.knee is not None
+    opened(browser, study, tmp_path)
+    wanted = {str(report.knee.number)}
+    for objective in report.objectives:
+        wanted.add(str(min(report.front, key=lambda s: (s.trial.scores[objective.name].value, s.number)).number))
+    read = "return document.getElementById('figure-scatter-val_loss-params').layout.annotations.map((note) => note.text)"
+    assert set(browser.execute_script(read)) == wanted
 
 
 def test_how_sure_a_pick_is_agrees_with_draws_of_our_own(browser: Any, tmp_path: Path) -> None:
@@ -393,11 +493,11 @@ def test_brushing_an_axis_keeps_exactly_the_trials_within(browser: Any, tmp_path
     trials = {t.number: t for t in study.trials if t.repeat_of is None and t.spec is not None}
     within = {number for number, trial in trials.items() if trial.spec is not None and trial.spec.layers <= 2}
     assert kept(browser) == within and 0 < len(within) < len(trials)
-    assert str(len(within)) in browser.find_element("id", "brushed").text
+    final = {standing.number for standing in build_report(study).standings}
+    assert f"{len(within & final)} of the {len(final)} trials shown" in browser.find_element("id", "brushed").text
     faded = browser.execute_script(
         "return [...document.querySelectorAll('.front-table tr.out')].map(r => Number(r.dataset.trial))"
     )
-    final = {standing.number for standing in build_report(study).standings}
     assert set(faded) == final - within
     chosen = browser.execute_script(
         """return document.getElementById("figure-scatter-val_loss-params").data.flatMap(
@@ -417,7 +517,9 @@ def test_brushes_move_by_arrow_keys(browser: Any, tmp_path: Path) -> None:
     browser.execute_script("arguments[0].focus()", axis)
     axis.send_keys(UP)
     narrow = kept(browser)
-    assert narrow < everything and axis.get_attribute("aria-valuetext") != "everything"
+    assert narrow < everything and axis.get_attribute("aria-valuetext") in ("32 to 96", "32 to 64", "64 to 96"), (
+        "in its own words"
+    )
     axis.send_keys(UP, UP, UP, UP)
     assert kept(browser) != narrow
     axis.send_keys(ESCAPE)
@@ -448,6 +550,49 @@ def test_zooming_one_panel_zooms_the_same_objective_in_the_others(browser: Any, 
         browser.execute_script("return document.getElementById('figure-scatter-params-latency').layout.xaxis.range.join()")
         != "4,4.5"
     )
+
+
+def test_a_finger_brushes_too(browser: Any, tmp_path: Path) -> None:
+    opened(browser, make_study(trials=40, survivors=16), tmp_path, width=390)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        everything = kept(browser)
+        axis = browser.find_element("css selector", ".brushable[data-title='layers']")
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", axis)
+        box = browser.execute_script("return arguments[0].querySelector('.brush-area').getBoundingClientRect().toJSON()", axis)
+        x, top = box["x"] + box["width"] / 2, box["y"]
+        for kind, share in (("touchStart", 0.5), *(("touchMove", 0.5 + 0.05 * i) for i in range(1, 9)), ("touchEnd", None)):
+            points = [] if share is None else [{"x": x, "y": top + share * box["height"]}]
+            browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        assert 0 < len(kept(browser)) < len(everything)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_brushes_zooms_and_marks_outlast_a_change_of_colours(browser: Any, tmp_path: Path) -> None:
+    opened(browser, make_study(trials=40, survivors=16), tmp_path)
+    axis = browser.find_element("css selector", ".brushable[data-title='width']")
+    axis.send_keys(UP)
+    browser.execute_script("Plotly.relayout('figure-scatter-val_loss-params', {'yaxis.range[0]': 5, 'yaxis.range[1]': 5.2})")
+    state = """const figure = document.getElementById("figure-scatter-val_loss-params");
+        return JSON.stringify([figure.data.map((trace) => trace.selectedpoints), figure.layout.yaxis.range,
+            figure.layout.yaxis.tickmode, figure.layout.shapes.length, figure.layout.annotations.length])"""
+    before = browser.execute_script(state)
+    browser.find_element("id", "theme").click()
+    wait_for(browser, f"(() => {{{state}}})() === {before!r}")
+
+
+def test_nothing_is_ringed_where_nothing_is_shown(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    stopped = next(trial.number for trial in study.trials if trial.state == "stopped")
+    opened(browser, study, tmp_path)
+    rings = """return document.getElementById("figure-scatter-val_loss-params").layout.shapes
+        .filter((shape) => shape.path.startsWith("M9,0")).length"""
+    browser.execute_script(f"location.hash = '#trial-{stopped}'")
+    wait_for(browser, "!document.getElementById('inspector').hidden")
+    assert browser.execute_script(rings) == 0
+    browser.find_element("css selector", "#kinds input[value=stopped]").click()
+    assert browser.execute_script(rings) == 1
 
 
 # Colours

@@ -1,0 +1,65 @@
+// Trials marked in all figures: a ring around a point with the trial's number, or its line drawn again. They are shapes and
+// annotations, which Plotly draws anew in a millisecond, where a trace would take the whole figure.
+"use strict";
+(() => {
+  const { figures } = autonas.data;
+  const places = new Map(); // name -> trial -> [{xref, yref, trace, isLine, points}]
+  function placesOf(name) {
+    if (places.has(name)) return places.get(name);
+    const found = new Map();
+    for (const [index, trace] of figures[name].data.entries()) {
+      if (!trace.customdata || !trace.x || !trace.y || trace.orientation === "h" || trace.meta === "unmarked") continue;
+      const xref = trace.xaxis || "x", yref = trace.yaxis || "y", isLine = (trace.mode || "").includes("lines");
+      let line = null, before = null;
+      trace.x.forEach((x, i) => {
+        const number = [trace.customdata[i]].flat()[0];
+        if (number === null || number === undefined || x === null || trace.y[i] === null) { line = null; before = null; return; }
+        const trial = String(number);
+        if (!found.has(trial)) found.set(trial, []);
+        if (!isLine || line === null || before !== trial) { line = { xref, yref, index, isLine, points: [] }; found.get(trial).push(line); }
+        line.points.push([x, trace.y[i]]);
+        before = trial;
+      });
+    }
+    places.set(name, found);
+    return found;
+  }
+
+  // A circle as a path: Plotly takes the negative ends of its own circles for zeros where an axis is logarithmic.
+  function ring(radius) {
+    const bend = 0.5523 * radius;
+    return `M${radius},0C${radius},${bend} ${bend},${radius} 0,${radius}C${-bend},${radius} ${-radius},${bend} ${-radius},0C${-radius},${-bend} ${-bend},${-radius} 0,${-radius}C${bend},${-radius} ${radius},${-bend} ${radius},0Z`;
+  }
+
+  const marks = new Map(); // role -> {trial, colour, size}; a size of 0 is a number without a ring
+  function drawnOver(name) {
+    const { layout } = figures[name], own = placesOf(name), isScatter = name.startsWith("scatter-");
+    const shapes = [...(layout.shapes || [])].map(autonas.coloured), annotations = [...(layout.annotations || [])].map(autonas.coloured);
+    const visible = autonas.visible?.(name, figures[name].data), numbered = new Set();
+    for (const { trial, colour, size } of marks.values()) {
+      for (const { xref, yref, index, isLine, points } of own.get(String(trial)) || []) {
+        if (visible && visible[index] === false) continue; // a ring around nothing would lie
+        const line = { color: autonas.colour(colour), width: 2.2 };
+        if (isLine && points.length > 1) { if (size) shapes.push({ type: "path", path: `M${points.map((point) => point.join(",")).join("L")}`, xref, yref, line, layer: "above" }); continue; }
+        for (const [x, y] of points) {
+          if (size) shapes.push({ type: "path", path: ring(size), xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line, layer: "above" });
+          if (!isScatter || numbered.has(trial)) continue;
+          const place = (value, axis) => layout[axis.replace(/^([xy])/, "$1axis")]?.type === "log" ? Math.log10(value) : value;
+          annotations.push({ x: place(x, xref), y: place(y, yref), xref, yref, text: String(trial), showarrow: false, yshift: size ? size + 9 : 14, font: { size: 12, color: autonas.colour(size ? colour : "ink") } });
+          numbered.add(trial);
+        }
+      }
+    }
+    return { shapes, annotations };
+  }
+  autonas.remark = (name) => {
+    const element = autonas.drawnFigures.get(name);
+    if (element && "drawn" in element.dataset) Plotly.relayout(element, drawnOver(name));
+  };
+  // Mark a trial in all figures under a role ("lit", "pick", "mine", "best-…"), or nothing (null).
+  autonas.mark = (role, trial, colour, size = 9) => {
+    if ((marks.get(role)?.trial ?? null) === trial) return;
+    if (trial === null) marks.delete(role); else marks.set(role, { trial: String(trial), colour, size });
+    for (const name of autonas.drawnFigures.keys()) autonas.remark(name);
+  };
+})();
