@@ -164,11 +164,11 @@
       texts.push(`It is the pick in ${probabilityText(own)} (± ${error} points) of ${choice.num_draws} draws of what the true scores may be${listed ? `; ${listed}` : ""}.${near}`);
       if (none) texts.push(`In ${probabilityText(none / choice.num_draws)} of the draws nothing would be within the limits.`);
     }
+    for (const [other, text] of (autonas.data.extras.neighbours[picked] || []).slice(0, 2)) texts.push(`Trial ${other} ${text}.`);
     for (const { trial, steps: length, probability, failed } of autonas.data.promotions) {
       const best = probability === null ? "" : `, the best with a probability of ${probabilityText(probability)} after a second look with new seeds`;
       texts.push(`Trial ${trial} was promoted to a run of ${length.toLocaleString("en")} steps${best}${failed ? "; that run failed" : ""}.`);
     }
-    for (const [other, text] of (autonas.data.extras.neighbours[picked] || []).slice(0, 2)) texts.push(`Trial ${other} ${text}.`);
     return texts;
   }
 
