@@ -289,7 +289,7 @@ def test_a_lost_worker_is_replaced_and_one_that_diverges_is_out(experiment: tupl
     (verdict,) = choice.verdicts
     assert verdict.differences[0].seeds == 1, "the other seed's pair is left"
     found = read(Path(experiment[0].folder) / "replicas.json")
-    assert found["trainings"][1]["failure"] == {"kind": "diverged", "message": "planted"}
+    assert found["trainings"][1]["failure"] == {"kind": "diverged", "message": "planted", "span": None}
 
 
 def test_workers_lost_again_and_again_are_no_verdict_on_an_arm(experiment: tuple[Job, Experiment]) -> None:
