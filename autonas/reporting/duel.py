@@ -161,8 +161,8 @@ def volumes(
         curve = tuple(
             VolumePoint(
                 trial=trials[i].number,
-                train_s=spent[trials[i].number][0],
-                flops=spent[trials[i].number][1],
+                train_s=spent[trials[i].number].seconds,
+                flops=spent[trials[i].number].flops,
                 value=float(values[place]),
                 low=max(float(values[place] + low[place]), 0.0),
                 high=float(values[place] + high[place]),

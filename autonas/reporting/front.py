@@ -20,6 +20,7 @@ from autonas.reporting.finals import finals, rung_tokens, seed_noise
 from autonas.reporting.nearness import within_noise
 from autonas.reporting.prospect import prospect
 from autonas.reporting.report import FinalTrial, HypervolumePoint, Report, SeedNoise, Standing
+from autonas.reporting.spending import spending_rule
 from autonas.reporting.summary import summary
 from autonas.trial import Score, StudyRecord
 
@@ -58,7 +59,7 @@ def build_report(study: StudyRecord) -> Report:
         num_documents=num_documents,
         hypervolume=points,
         hypervolume_measured=None if box is None else volume.volume_of(history.values(placed, objectives), box),
-        hypervolume_rule="" if box is None else volume.rule(box),
+        hypervolume_rule="" if box is None else f"{volume.rule(box)} {spending_rule(study)}",
         reference={} if box is None else box.reference(),
         reference_is_fixed=box is not None and box.is_fixed,
         control=control,

@@ -72,6 +72,8 @@ def predicted_gains(spent: Sequence[float], values: Sequence[float], now: float,
     if len(grew) < _LEAST_GAINS:
         return None
     start = max(_FIRST, min(int(_RECENT * len(values)), int(grew[-min(_LEAST_RECENT, len(grew))])))
+    if at[start - 1] > -1e-9:  # all gains read came after the last training that is told of
+        return None
     grew = grew[grew >= start]
     return _drawn(gains[grew], at[grew], float(at[start - 1]), math.log1p(ahead / now))
 

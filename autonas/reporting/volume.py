@@ -27,6 +27,7 @@ from autonas.objective import Objective
 from autonas.reporting.history import compared, moment, started_at
 from autonas.reporting.posterior import posterior
 from autonas.reporting.report import FinalTrial, HypervolumePoint, SeedNoise
+from autonas.reporting.spending import spent_by
 from autonas.trial import StudyRecord
 
 Array = NDArray[np.float64]
@@ -144,7 +145,7 @@ def hypervolume(
     draws = np.stack([each.draw(rng, count) for each in posteriors], axis=-1)[:, order]
     again = np.stack([each.measured_again(rng, count) for each in posteriors], axis=-1)[:, order]
     low, high = intervals(values, rows, draws, again, box)
-    spent = training_spent(study)
+    spent = spent_by(study)
     begun = started_at(study)
     ended = dict(study.timeline)
     points = []
@@ -152,14 +153,14 @@ def hypervolume(
         number = trials[i].number
         known = begun is not None and number in ended
         elapsed = (moment(ended[number]) - begun).total_seconds() if known and begun is not None else float(place)
-        seconds, tokens, searching = spent[number]
+        by_then = spent[number]
         points.append(
             HypervolumePoint(
                 trial=number,
                 elapsed_s=max(elapsed, 0.0),
-                train_s=seconds,
-                search_s=searching,
-                tokens=tokens,
+                train_s=by_then.seconds,
+                search_s=by_then.search_s,
+                tokens=by_then.tokens,
                 value=float(values[place]),
                 low=float(low[place]),
                 high=float(high[place]),
@@ -171,25 +172,6 @@ def hypervolume(
 def volume_of(rows: Array, box: Box) -> float:
     """The dominated share of the box, given rows (N, K) as compared."""
     return pareto.hypervolume(box.place(rows), box.corner) / box.volume
-
-
-def training_spent(study: StudyRecord) -> dict[int, tuple[float, int, float]]:
-    """By trial: seconds in training jobs, tokens trained, and seconds without declared repeats, of all that had ended with it.
-
-    Trials that the timeline does not tell of come last, in their order; what they have been trained with counts there.
-    """
-    told = [number for number, _ in study.timeline]
-    trials = {trial.number: trial for trial in study.trials}
-    order = [number for number in told if number in trials] + sorted(set(trials) - set(told))
-    spent: dict[int, tuple[float, int, float]] = {}
-    seconds, tokens, searching = 0.0, 0, 0.0
-    for number in order:
-        took = math.fsum(outcome.seconds for outcome in trials[number].rungs)
-        seconds += took
-        tokens += sum(outcome.new_tokens for outcome in trials[number].rungs)
-        searching += took if trials[number].repeat_of is None else 0.0
-        spent[number] = seconds, tokens, searching
-    return spent
 
 
 def lattice(columns: int, count: int) -> Array:

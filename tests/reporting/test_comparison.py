@@ -315,8 +315,8 @@ def test_compute_is_counted_as_it_was_spent(one: StudyRecord) -> None:
     )
     assert total_flops(one) == pytest.approx(expected)
     spent = spent_by(one)
-    assert list(spent.values())[-1][1] == pytest.approx(expected)
-    assert all(a[1] <= b[1] and a[0] <= b[0] for a, b in itertools.pairwise(spent.values()))
+    assert list(spent.values())[-1].flops == pytest.approx(expected)
+    assert all(a.flops <= b.flops and a.seconds <= b.seconds for a, b in itertools.pairwise(spent.values()))
 
 
 def test_at_equal_compute_only_what_had_ended_by_then_counts(one: StudyRecord, two: StudyRecord) -> None:
