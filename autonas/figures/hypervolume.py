@@ -20,6 +20,16 @@ MOST_POINTS = 1000  # of more trials every so many-th is drawn, the last always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Random:
+    """Random search over training or tokens: what its own trials took, and its interval where it is scaled up to."""
+
+    spent: float
+    low: float
+    high: float
+    curve: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Axis:
     title: str
     unit: str
@@ -32,7 +42,8 @@ class _Axis:
 def hypervolume(report: Report, against: Against = "train_s") -> go.Figure | None:
     """The hypervolume with its 95 % interval; None before a trial has finished, and where the ledger does not tell the time.
 
-    Over training, random search and the forecast are drawn, too, where they are known: both are told by training alone.
+    Over training, random search and the forecast are drawn, too, where they are known; over tokens, random search. Over the
+    time since the study began neither can be told: how random trials would have shared its workers is not known.
     """
     points = report.hypervolume
     if not is_told(report, against):
@@ -43,12 +54,14 @@ def hypervolume(report: Report, against: Against = "train_s") -> go.Figure | Non
     traces = _band([*across, axis.now], [*shown, shown[-1]])
     annotations: list[dict[str, Any]] = []
     above = True  # whose label goes above the line: the study's own, or random search's
+    random = _random_search(report, against)
     if against == "train_s":
-        traces += _random(report, axis.divisor) + _ahead(report, axis)
-        if report.control is not None and report.control.curve:
-            spent, value = report.control.curve[-1]
-            above = value < points[-1].value
-            annotations.append(_label("random search", spent / axis.divisor, value, above=not above))
+        traces += _ahead(report, axis)
+    if random is not None:
+        traces += _random(random, axis.divisor)
+        spent, value = random.curve[-1]
+        above = value < points[-1].value
+        annotations.append(_label("random search", spent / axis.divisor, value, above=not above))
     traces += _own(shown, across, axis)
     annotations.append(_label(f"{points[-1].value:.3f}", axis.now, points[-1].value, above=above, color="front"))
     return theme.figure(
@@ -75,9 +88,10 @@ def is_told(report: Report, against: Against) -> bool:
 
 
 def _axis(report: Report, against: Against) -> _Axis:
-    points, curve = report.hypervolume, _random_curve(report)
+    points, random = report.hypervolume, _random_search(report, against)
+    reached = 0.0 if random is None else random.curve[-1][0]
     if against == "tokens":
-        now = float(points[-1].tokens)
+        now = max(float(points[-1].tokens), float(report.train_tokens), reached)
         return _Axis(title="tokens trained", unit="tokens", divisor=1.0, now=now, end=now, at=lambda point: float(point.tokens))
     if against == "elapsed_s":
         now = max(points[-1].elapsed_s, 1e-6)
@@ -85,7 +99,7 @@ def _axis(report: Report, against: Against) -> _Axis:
         title = f"{unit} since the study began, pauses included"
         now /= seconds
         return _Axis(title=title, unit="", divisor=seconds, now=now, end=now, at=lambda point: point.elapsed_s / seconds)
-    now = max(points[-1].train_s, *(spent for spent, _ in curve), 1e-6)
+    now = max(points[-1].train_s, report.train_seconds, reached, 1e-6)
     end = now + (report.prospect.ahead_s if report.prospect else 0.0)
     seconds, unit = unit_of(end)
     return _Axis(
@@ -98,16 +112,24 @@ def _axis(report: Report, against: Against) -> _Axis:
     )
 
 
-def _random_curve(report: Report) -> tuple[tuple[float, float], ...]:
-    return report.control.curve if report.control else ()
+def _random_search(report: Report, against: Against) -> _Random | None:
+    control = report.control
+    if control is None or control.low is None or control.high is None:
+        return None
+    if against == "train_s":
+        return _Random(spent=control.train_s, low=control.low, high=control.high, curve=control.curve)
+    found = control.by_tokens
+    if against == "tokens" and found is not None:
+        return _Random(spent=float(found.spent), low=found.low, high=found.high, curve=found.curve)
+    return None
 
 
 def _highest(report: Report, against: Against) -> float:
     ends = [point.high for point in report.hypervolume]
-    if against == "train_s":
-        ends += [value for _, value in _random_curve(report)]
-        if report.prospect:
-            ends.append(report.prospect.value + report.prospect.high)
+    if (random := _random_search(report, against)) is not None:
+        ends.append(random.high)
+    if against == "train_s" and report.prospect:
+        ends.append(report.prospect.value + report.prospect.high)
     return max(ends)
 
 
@@ -143,12 +165,10 @@ def _own(points: Sequence[HypervolumePoint], across: list[float], axis: _Axis) -
     return [stairs, marks]
 
 
-def _random(report: Report, divisor: float) -> list[go.Scatter]:
-    """Random search: solid as far as it was seen, dashed where it is scaled up from there."""
-    control, curve = report.control, _random_curve(report)
-    if control is None or not curve:
-        return []
-    split = max(sum(spent <= control.train_s * 1.0001 for spent, _ in curve), 1)
+def _random(random: _Random, divisor: float) -> list[go.Scatter]:
+    """Random search: solid as far as it was seen, dashed where it is scaled up from there, with its interval at the end."""
+    curve = random.curve
+    split = max(sum(spent <= random.spent * 1.0001 for spent, _ in curve), 1)
     traces = []
     for part, dash in ((curve[:split], "solid"), (curve[split - 1 :], "dash")):
         traces.append(
@@ -160,7 +180,24 @@ def _random(report: Report, divisor: float) -> list[go.Scatter]:
                 hovertemplate="random search: %{y:.3f}<extra></extra>",
             )
         )
-    return traces
+    spent, value = curve[-1]
+    end = go.Scatter(
+        x=[spent / divisor],
+        y=[value],
+        mode="markers",
+        marker={"size": 6, "symbol": "circle-open", "color": theme.LIGHT["final"]},
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [random.high - value],
+            "arrayminus": [value - random.low],
+            "color": theme.LIGHT["final"],
+            "thickness": 1,
+            "width": 3,
+        },
+        hovertemplate=f"as much random search: %{{y:.3f}} ({random.low:.3f}–{random.high:.3f}, 95 %)<extra></extra>",
+    )
+    return [*traces, end]
 
 
 def _ahead(report: Report, axis: _Axis) -> list[go.Scatter]:

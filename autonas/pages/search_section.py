@@ -114,6 +114,7 @@ def _hypervolume(report: Report, progress: Sequence[str]) -> dict[str, Any]:
         "by_tokens": hypervolume.is_told(report, "tokens"),
         "thinning": thinning,
         "random": report.control is not None and bool(report.control.curve),
+        "random_by_tokens": report.control is not None and report.control.by_tokens is not None,
         "forecast": report.prospect is not None,
         "rows": [
             {

@@ -8,13 +8,14 @@ their number, as it did so far. The interval is by leaving out each trial in tur
 % of 40 runs.
 
 Random trials of a study with rungs were stopped by comparison with its others, not only with each other: so they count with
-what they cost, and those that were stopped find nothing.
+what they cost, and those that were stopped find nothing. The report says how many (progress.py).
 
 Shapes: n random trials, N final trials, K objectives, Q points of the box.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from autonas.evaluation.intervals import t_quantile
 from autonas.reporting.agreement import is_control
-from autonas.reporting.report import Control
+from autonas.reporting.report import Control, Reached
 from autonas.reporting.volume import Box, found_points, region
 from autonas.trial import StudyRecord, TrialRecord
 
@@ -45,38 +46,64 @@ def control_trials(study: StudyRecord) -> list[TrialRecord]:
     return [t for t in study.trials if is_control(t) and t.repeat_of is None and t.rungs and t.state != "live"]
 
 
-def random_control(study: StudyRecord, numbers: Sequence[int], rows: Array, box: Box, train_s: float) -> Control | None:
+def random_control(
+    study: StudyRecord, numbers: Sequence[int], rows: Array, box: Box, train_s: float, train_tokens: int
+) -> Control | None:
     """The hypervolume of random search after `train_s` seconds of training; None for studies without random trials.
 
-    `rows` (N, K) as compared are of the final trials `numbers`.
+    `rows` (N, K) as compared are of the final trials `numbers`. Beside it, what it reaches with `train_tokens` tokens.
     """
     trials = control_trials(study)
     if not trials:
         return None
     own_s = math.fsum(outcome.seconds for trial in trials for outcome in trial.rungs)
+    own_tokens = sum(outcome.new_tokens for trial in trials for outcome in trial.rungs)
+    stopped = sum(trial.state == "stopped" for trial in trials)
     place = {number: i for i, number in enumerate(numbers)}
     reached = [place[trial.number] for trial in trials if trial.number in place]
+    told = Control(
+        trials=len(trials),
+        stopped=stopped,
+        unfinished=len(trials) - stopped - len(reached),
+        train_s=own_s,
+        own=None,
+        value=None,
+        low=None,
+        high=None,
+        curve=(),
+    )
     if len(trials) < LEAST_CONTROLS or not reached or own_s <= 0.0:
-        return Control(trials=len(trials), train_s=own_s, own=None, value=None, low=None, high=None, curve=())
+        return told
     placed = box.place(rows[reached])
     points, share = region(placed, _NUM_LATTICE)
     found = np.zeros((len(trials), len(points)), dtype=bool)  # those that were stopped found nothing
     found[: len(placed)] = found_points(placed, points)
-    each_s = own_s / len(trials)
-    wanted = max(train_s / each_s, float(len(trials)))
-    known = rarefied(found)
+    known, without = rarefied(found), rarefied_without(found)
+    value, low, high, curve = _scaled(known, without, share, own_s, train_s)
+    by_tokens = None
+    if own_tokens > 0:
+        of_tokens = _scaled(known, without, share, float(own_tokens), float(train_tokens))
+        by_tokens = Reached(spent=own_tokens, value=of_tokens[0], low=of_tokens[1], high=of_tokens[2], curve=of_tokens[3])
+    return dataclasses.replace(
+        told, own=float(known[-1]) * share, value=value, low=low, high=high, curve=curve, by_tokens=by_tokens
+    )
+
+
+def _scaled(
+    known: Array, without: Sequence[Array], share: float, own: float, spent: float
+) -> tuple[float, float, float, tuple[tuple[float, float], ...]]:
+    """What random trials that took `own` in all reach when `spent` is spent: its value, low and high end, and the way there."""
+    trials = len(known) - 1
+    each = own / trials
+    wanted = max(spent / each, float(trials))
     value = expected(known, wanted)
-    without = np.array([expected(one, wanted) for one in rarefied_without(found)])
-    reach = t_quantile(len(trials) - 1) * jackknife_error(without)
-    counts = sorted({1.0, *np.linspace(1, len(trials), 12), *np.linspace(len(trials), wanted, 12)})
-    return Control(
-        trials=len(trials),
-        train_s=own_s,
-        own=float(known[-1]) * share,
-        value=value * share,
-        low=max(value - reach, float(known[-1])) * share,
-        high=min(value + reach, 1.0) * share,
-        curve=tuple((count * each_s, expected(known, count) * share) for count in counts),
+    reach = t_quantile(trials - 1) * jackknife_error(np.array([expected(one, wanted) for one in without]))
+    counts = sorted({1.0, *map(float, np.linspace(1, trials, 12)), *map(float, np.linspace(trials, wanted, 12))})
+    return (
+        value * share,
+        max(value - reach, float(known[-1])) * share,
+        min(value + reach, 1.0) * share,
+        tuple((count * each, expected(known, count) * share) for count in counts),
     )
 
 

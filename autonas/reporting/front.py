@@ -41,13 +41,14 @@ def build_report(study: StudyRecord) -> Report:
     num_documents = None if nats is None else nats.shape[1]
     rungs = history.rung_summaries(study)
     train_seconds = sum(outcome.seconds for trial in study.trials for outcome in trial.rungs)
+    train_tokens = sum(outcome.new_tokens for trial in study.trials for outcome in trial.rungs)
     box = volume.spanned_box(study, placed, objectives) if placed else None
     points: tuple[HypervolumePoint, ...] = ()
     control = None
     if box is not None:
         points = volume.hypervolume(study, placed, objectives, noise)
         rows = volume.likely(placed, objectives, noise)
-        control = random_control(study, [trial.number for trial in placed], rows, box, train_seconds)
+        control = random_control(study, [trial.number for trial in placed], rows, box, train_seconds, train_tokens)
     return Report(
         study=study,
         objectives=objectives,
@@ -69,7 +70,7 @@ def build_report(study: StudyRecord) -> Report:
         stopped=tuple(trial for trial in study.trials if trial.state == "stopped"),
         alarms=alarms(standings, objectives, noise, num_documents=num_documents, unplaced=unplaced),
         train_seconds=train_seconds,
-        train_tokens=sum(outcome.new_tokens for trial in study.trials for outcome in trial.rungs),
+        train_tokens=train_tokens,
         elapsed_s=history.elapsed_s(study),
         summary=summary(study, standings, objectives, noise, rungs),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from autonas.reporting.control import LEAST_CONTROLS
 from autonas.reporting.quantities import duration_text, probability_text, tokens_text
-from autonas.reporting.report import RankAgreement, Report, Standing
+from autonas.reporting.report import Control, RankAgreement, Report, Standing
 
 
 def hypervolume_text(report: Report) -> str:
@@ -23,17 +24,23 @@ def hypervolume_text(report: Report) -> str:
 
 
 def control_text(report: Report) -> str:
-    """What random search alone would have reached; empty where there is nothing to compare with."""
+    """What random search alone would have reached, and how its trials were treated; empty where nothing was drawn at random."""
     control = report.control
     if control is None:
         return ""
+    dropped = _dropped_text(control)
     if control.value is None or control.own is None:
+        if control.trials >= LEAST_CONTROLS:
+            why = f"of {control.trials} trials drawn at random, {_finished(control) or 'none'} was scored at the last rung"
+            return f"What random search alone would have reached cannot be told: {why}.{dropped}"
         drawn = "one trial was" if control.trials == 1 else f"{control.trials} trials were"
         return f"Only {drawn} drawn at random, too few to tell what random search alone would have reached."
+    tokens = control.by_tokens
+    with_tokens = "" if tokens is None else f"; with as many tokens {tokens.value:.3f} ({tokens.low:.3f}–{tokens.high:.3f})"
     return (
-        f"Random search alone would have reached {control.value:.3f} ({control.low:.3f}–{control.high:.3f}) with as much "
-        f"training, scaled up from {control.trials} random trials that reached {control.own:.3f} in "
-        f"{duration_text(control.train_s)}."
+        f"Random search alone would have reached {control.value:.3f} (95 % interval {control.low:.3f}–{control.high:.3f}) with "
+        f"as many seconds of training{with_tokens}, scaled up from {control.trials} random trials that reached "
+        f"{control.own:.3f} in {duration_text(control.train_s)}.{dropped}"
     )
 
 
@@ -110,6 +117,7 @@ def progress_json(report: Report) -> dict[str, Any]:
         if control is None
         else {
             "trials": control.trials,
+            "stopped": control.stopped,
             "train_s": control.train_s,
             "own": control.own,
             "value": control.value,
@@ -150,3 +158,26 @@ def _percent(share: float) -> str:
 
 def _span(low: float, high: float) -> str:
     return f"{_percent(low).removesuffix(' %')} to {_percent(high)}"
+
+
+def _finished(control: Control) -> int:
+    return control.trials - control.stopped - control.unfinished
+
+
+def _dropped_text(control: Control) -> str:
+    """What became of random trials that did not reach the last rung, and what that does to random search."""
+    parts = []
+    if control.stopped:
+        parts.append(f"{control.stopped} {_were(control.stopped)} stopped by this search's own scheduler")
+    if control.unfinished:
+        parts.append(f"{control.unfinished} failed, {_were(control.unfinished)} infeasible or left unscored")
+    if not parts:
+        return ""
+    text = f" Of the random trials {' and '.join(parts)}: they count with their cost and as finding nothing."
+    if control.stopped:
+        text += " They were compared with what the search had chosen, so random search may be set too low by this."
+    return text
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"

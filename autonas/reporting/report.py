@@ -84,16 +84,30 @@ class HypervolumePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """What random search alone would have reached with as many tokens as the study trained, with its 95 % interval."""
+
+    spent: int  # tokens that the random trials were trained on
+    value: float
+    low: float
+    high: float
+    curve: tuple[tuple[float, float], ...]  # (tokens, hypervolume on average)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """What random search alone would have reached with the study's training. Values are None with too few random trials."""
 
     trials: int  # with params drawn at random
+    stopped: int  # of them, by the study's scheduler: they count with their cost and find nothing
+    unfinished: int  # of them, that failed or were infeasible after training: likewise
     train_s: float  # that they took
     own: float | None  # hypervolume of these trials alone
     value: float | None  # with all the training that the study spent
-    low: float | None
+    low: float | None  # of its 95 % interval
     high: float | None
     curve: tuple[tuple[float, float], ...]  # (seconds in training jobs, hypervolume on average)
+    by_tokens: Reached | None = None  # None where nothing can be told, and where the ledger does not tell tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
