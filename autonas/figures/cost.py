@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from autonas.figures import theme
 from autonas.figures.units import unit_of
-from autonas.reporting.expenses import Expense, expenses
+from autonas.reporting.expenses import WAITING, Expense, expenses
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
 from autonas.reporting.report import Report
 
@@ -19,6 +19,7 @@ _COLORS = {
     "trained and then infeasible": "alarm",
     "declared repeats": "pick",
     "timing before training": "second",
+    WAITING: "faint",
 }
 
 
@@ -56,7 +57,9 @@ def cost(report: Report) -> go.Figure | None:
 
 
 def _told(expense: Expense) -> str:
-    text = f"{expense.purpose}: {duration_text(expense.seconds)}, {expense.jobs} job{'' if expense.jobs == 1 else 's'}"
+    text = f"{expense.purpose}: {duration_text(expense.seconds)}"
+    if expense.jobs:
+        text += f", {expense.jobs} job{'' if expense.jobs == 1 else 's'}"
     if expense.tokens:
         text += f", {tokens_text(expense.tokens)} tokens, {scaled_text(expense.flops)}FLOP"
     return text

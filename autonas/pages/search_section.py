@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autonas.figures import cost, curves, hypervolume, importance, ranks, timeline
-from autonas.reporting.expenses import Expense, expenses
+from autonas.reporting.expenses import Expense, expenses, expenses_text
 from autonas.reporting.importance import DimensionShare, Importance, importance_text, importances
 from autonas.reporting.learning import MOST_CURVES, learning
 from autonas.reporting.progress import agreement_text, agreements, control_text, hypervolume_text, prospect_text
@@ -46,7 +46,7 @@ def search_section(report: Report, found: Sequence[Importance] | None = None) ->
         "flow": flow(report),
         "dropped": report.dropped,
         "workers": _workers(lanes),
-        "cost": _cost(expenses(report)),
+        "cost": _cost(report),
     }
 
 
@@ -218,14 +218,15 @@ def _workers(lanes: Timeline | None) -> dict[str, Any]:
     return {"drawn": True, "text": text, "label": label, "thinning": timeline.thinning_text(lanes), "rows": rows, "more": more}
 
 
-def _cost(found: Sequence[Expense]) -> dict[str, Any]:
+def _cost(report: Report) -> dict[str, Any]:
+    found = expenses(report)
     total = sum(expense.seconds for expense in found)
     rows = [
         {
             "purpose": expense.purpose,
-            "jobs": expense.jobs,
+            "jobs": expense.jobs or "–",
             "seconds": _time_of(expense),
-            "share": "–" if total <= 0 or expense.untold == expense.jobs else f"{100 * expense.seconds / total:.0f} %",
+            "share": "–" if total <= 0 or _is_untold(expense) else f"{100 * expense.seconds / total:.0f} %",
             "tokens": tokens_text(expense.tokens) if expense.tokens else "–",
             "flops": f"{scaled_text(expense.flops)}FLOP" if expense.flops else "–",
         }
@@ -237,11 +238,16 @@ def _cost(found: Sequence[Expense]) -> dict[str, Any]:
         "drawn": total > 0,
         "rows": rows,
         "total": duration_text(total),
+        "text": expenses_text(report),
         "label": f"Time in jobs by purpose, {duration_text(total)} in all: {named}.",
     }
 
 
+def _is_untold(expense: Expense) -> bool:
+    return expense.jobs > 0 and expense.untold == expense.jobs
+
+
 def _time_of(expense: Expense) -> str:
-    if expense.untold == expense.jobs:
+    if _is_untold(expense):
         return "not told"
     return duration_text(expense.seconds) + (f", {expense.untold} not told" if expense.untold else "")

@@ -79,10 +79,10 @@ def spending_rule(study: StudyRecord) -> str:
     untold = spans.count(None)
     if not untold:
         return "A job's training counts from its end on, also where its trial then waited for the next rung."
-    some = "None of the training jobs" if untold == len(spans) else f"Of {len(spans)} training jobs {len(spans) - untold}"
+    some = "No training job" if untold == len(spans) else f"Of {len(spans)} training jobs only {len(spans) - untold}"
     return (
-        f"{some} left word of when it ended; the training of the others counts from the end of their trials on, so that what "
-        "waiting trials had cost is missing until then, and the hypervolume seems to come earlier than it did."
+        f"{some} left word of when it ended; training without it counts from the end of its trial on, so that what waiting "
+        "trials had cost is missing until then, and the hypervolume seems to come earlier than it did."
     )
 
 

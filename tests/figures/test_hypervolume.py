@@ -10,7 +10,7 @@ from autonas.figures.hypervolume import MOST_POINTS, Against, hypervolume, is_to
 from autonas.reporting.front import build_report
 from autonas.reporting.report import HypervolumePoint, Report
 from tests.figures.drawings import Drawing, check, drawn, trials_of
-from tests.reporting.studies import make_study, with_controls
+from tests.reporting.studies import make_study, make_waiting_study, with_controls
 
 
 def with_tokens(report: Report) -> Report:
@@ -69,17 +69,36 @@ def test_random_search_is_drawn_beside_it_and_the_forecast_behind() -> None:
     assert len(set(labels.values())) == 2, "one above its line, the other below"
 
 
+@pytest.mark.parametrize("against", ["train_s", "tokens"])
+def test_random_search_has_its_interval_where_it_is_scaled_up_to(against: Against) -> None:
+    report = build_report(with_controls(make_waiting_study(trials=40, survivors=14)))
+    control = report.control
+    assert control is not None and control.by_tokens is not None and control.low is not None and control.high is not None
+    low, high = (control.low, control.high) if against == "train_s" else (control.by_tokens.low, control.by_tokens.high)
+    value = control.value if against == "train_s" else control.by_tokens.value
+    drawing = drawn(hypervolume(report, against))
+    check(drawing)
+    (end,) = (t for t in drawing["data"] if t.get("hovertemplate", "").startswith("as much random search"))
+    seen, beyond = (t for t in drawing["data"] if t.get("hovertemplate", "").startswith("random search"))
+    assert (end["x"], end["y"]) == ([beyond["x"][-1]], [beyond["y"][-1]]) and end["y"] == [value]
+    assert end["y"][0] + end["error_y"]["array"][0] == pytest.approx(high)
+    assert end["y"][0] - end["error_y"]["arrayminus"][0] == pytest.approx(low)
+    assert "95 %" in end["hovertemplate"] and high <= drawing["layout"]["yaxis"]["range"][1]
+    assert beyond["x"][-1] <= drawing["layout"]["xaxis"]["range"][1] and seen["x"][-1] == beyond["x"][0]
+    assert beyond["x"][-1] >= max(x for x, _ in marks(drawing).values()) * (1 - 1e-9), "as much as all of the study"
+
+
 @pytest.mark.parametrize("against", ["elapsed_s", "tokens"])
-def test_they_are_told_by_training_alone(against: Against) -> None:
+def test_where_it_cannot_be_told_it_is_not_drawn(against: Against) -> None:
     report = with_tokens(build_report(with_controls(make_study(trials=40, survivors=40))))
     drawing = drawn(hypervolume(report, against))
-    assert not any(t.get("hovertemplate", "").startswith(("random", "forecast")) for t in drawing["data"])
+    assert not any(t.get("hovertemplate", "").startswith(("random", "as much random", "forecast")) for t in drawing["data"])
 
 
 def test_what_cannot_be_told_is_not_drawn() -> None:
     report = build_report(make_study(survivors=5))
     drawing = drawn(hypervolume(report))
-    assert not any(t.get("hovertemplate", "").startswith(("random", "forecast")) for t in drawing["data"])
+    assert not any(t.get("hovertemplate", "").startswith(("random", "as much random", "forecast")) for t in drawing["data"])
     assert hypervolume(report, "tokens") is None, "none of them is in the ledger"
     lost = dataclasses.replace(report, study=dataclasses.replace(report.study, timeline=()))
     assert hypervolume(lost, "elapsed_s") is None and not is_told(lost, "elapsed_s") and is_told(lost, "train_s")

@@ -10,12 +10,16 @@ import pytest
 
 from autonas.pages.html import page_environment
 from autonas.pages.search_section import MOST_ROWS, flow, search_figures, search_section
+from autonas.reporting.expenses import WAITING
 from autonas.reporting.front import build_report
 from autonas.reporting.importance import importances
+from autonas.reporting.quantities import duration_text
 from autonas.reporting.report import Report
+from autonas.reporting.timeline import timeline
 from autonas.trial import JobSpan, StudyRecord
 from tests.pages.test_study_page import Page
-from tests.reporting.studies import make_study, with_controls, without_spans
+from tests.reporting.studies import make_study, make_waiting_study, with_controls, without_spans
+from tests.reporting.test_expenses import with_waiting
 
 EVIL = "</script><img src=x onerror=alert(1)>{{ 7*7 }}'\"&<!--\x00\x1b[31m\u202e"
 
@@ -69,6 +73,20 @@ def test_what_the_figures_show_is_there_in_words_and_tables() -> None:
         assert f"{point.value:.3f}" in text and f"{point.low:.3f}–{point.high:.3f}" in text
     for said in ("Kendall's τ", "of that width", "busy", "declared repeats", "Random search alone", "node-1:4001"):
         assert said in text
+
+
+def test_random_search_and_times_are_told_as_they_were_counted() -> None:
+    study = with_controls(make_waiting_study(trials=40, survivors=14))
+    report = build_report(with_waiting(study, 6.0))
+    text = " ".join(" ".join(Page(rendered(report)).text).split())
+    assert "with its 95 % interval at the end" in text and "beside random search with as many tokens" in text
+    assert "Random search is missing here" in text and "were stopped by this search's own scheduler" in text
+    lanes = timeline(report.study)
+    assert lanes is not None
+    assert f"{duration_text(lanes.busy_s)} in all" in text and "add up to the time for which the workers above" in text
+    assert f"{WAITING} – {duration_text(6.0 * sum(len(t.rungs) for t in study.trials))}" in text
+    plain = " ".join(Page(rendered(build_report(small()))).text)
+    assert "Random search is missing here" not in plain and "as many tokens" not in plain
 
 
 def test_given_importances_are_taken() -> None:

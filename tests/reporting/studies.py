@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -191,6 +192,36 @@ def without_spans(study: StudyRecord) -> StudyRecord:
     points = [{key: point[key] for key in ("shape", "rate", "val_loss")} for point in calibration["points"]]
     attributes = {**study.attributes, "calibration": {**calibration, "points": points}}
     return dataclasses.replace(study, trials=trials, attributes=attributes)
+
+
+def make_waiting_study(
+    *, trials: int = 12, survivors: int = 12, repeats: int = 0, seed: int = 0, clocks: Mapping[str, float] | None = None
+) -> StudyRecord:
+    """A study on two hosts in which all first rungs are trained before any second one, so that trials wait between them.
+
+    Jobs tell their tokens. Spans of each host are by a clock that is so many seconds off that of the timeline.
+    """
+    small: dict[str, Any] = {"infeasible": 0, "failures": 0, "documents": 4, "curve_points": 4, "samples": 8}
+    study = make_study(trials=trials, survivors=survivors, repeats=repeats, seed=seed, **small)
+    off = {"a": 0.0, "b": 0.0} if clocks is None else clocks
+    free = dict.fromkeys(off, 0.0)
+    made = {trial.number: trial for trial in study.trials}
+    over: dict[int, float] = {}
+    for repeat, rung in itertools.product((False, True), range(len(RUNGS))):
+        for number, trial in made.items():
+            if (trial.repeat_of is not None) != repeat or rung >= len(trial.rungs):
+                continue
+            host = min(free, key=lambda name: (free[name], name))
+            outcome = trial.rungs[rung]
+            began = (_START + datetime.timedelta(seconds=free[host] + off[host])).isoformat()
+            span = JobSpan(worker=f"{host}:7", began_at=began, seconds=outcome.seconds)
+            over[number] = free[host] + outcome.seconds + 0.05  # word of it has come
+            free[host] += outcome.seconds + 0.5
+            told = dataclasses.replace(outcome, span=span, new_tokens=1000 * (rung + 1) + number)
+            made[number] = dataclasses.replace(trial, rungs=(*trial.rungs[:rung], told, *trial.rungs[rung + 1 :]))
+    order = sorted(over, key=lambda number: over[number])
+    timeline = tuple((number, (_START + datetime.timedelta(seconds=over[number])).isoformat()) for number in order)
+    return dataclasses.replace(study, trials=tuple(made.values()), timeline=timeline)
 
 
 def _span(worker: int, begin_s: float, seconds: float) -> JobSpan:

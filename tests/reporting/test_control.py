@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from autonas.evaluation.intervals import t_quantile
 from autonas.reporting import control, volume
 from autonas.reporting.front import build_report
-from tests.reporting.studies import make_study, with_controls
+from tests.reporting.studies import make_study, make_waiting_study, with_controls
 
 
 @settings(max_examples=40, deadline=None)
@@ -92,8 +92,29 @@ def test_random_trials_that_were_stopped_count_with_their_cost() -> None:
     finished = tuple(dataclasses.replace(t, sampler_state={"control": t.state == "complete"}) for t in study.trials)
     lucky = build_report(dataclasses.replace(study, trials=finished)).control
     assert every is not None and lucky is not None and every.value is not None and lucky.value is not None
+    assert (every.stopped, every.unfinished, lucky.stopped) == (18, 0, 0)
     assert every.trials == 30 and lucky.trials == 12 and every.train_s > lucky.train_s
     assert every.value < lucky.value, "leaving out what was stopped would flatter random search"
+
+
+def test_with_as_many_tokens_it_is_the_same_curve_by_another_measure() -> None:
+    """Where every trial takes as many seconds as tokens, both say the same; where none tells its tokens, one says nothing."""
+    study = with_controls(make_waiting_study(trials=40, survivors=16))
+    trials = tuple(
+        dataclasses.replace(t, rungs=tuple(dataclasses.replace(o, new_tokens=round(o.seconds * 1000)) for o in t.rungs))
+        for t in study.trials
+    )
+    report = build_report(dataclasses.replace(study, trials=trials))
+    found = report.control
+    assert found is not None and found.by_tokens is not None and found.value is not None
+    tokens = found.by_tokens
+    assert tokens.spent == pytest.approx(1000 * found.train_s, rel=1e-4)
+    for ours, theirs in zip(tokens.curve, found.curve, strict=True):
+        assert ours == pytest.approx((1000 * theirs[0], theirs[1]), rel=1e-4)
+    assert (tokens.value, tokens.low, tokens.high) == pytest.approx((found.value, found.low, found.high), rel=1e-4)
+    assert tokens.curve[-1][0] == pytest.approx(report.train_tokens)
+    silent = build_report(with_controls(make_study(trials=20, survivors=20))).control
+    assert silent is not None and silent.value is not None and silent.by_tokens is None
 
 
 def test_too_few_random_trials_tell_nothing() -> None:

@@ -19,12 +19,12 @@ from autonas.reporting.progress import (
     prospect_text,
 )
 from autonas.reporting.report import Report
-from tests.reporting.studies import make_study, with_controls
+from tests.reporting.studies import make_study, make_waiting_study, with_controls
 
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return build_report(with_controls(make_study(trials=40, survivors=40)))
+    return build_report(with_controls(make_waiting_study(trials=40, survivors=40, repeats=2)))
 
 
 def test_the_numbers_are_those_of_the_report(report: Report) -> None:
@@ -48,6 +48,7 @@ def test_the_json_holds_everything_and_survives_json(report: Report) -> None:
     assert told["forecast"]["low"] <= told["forecast"]["gain"] <= told["forecast"]["high"]
     assert [entry["trial"] for entry in told["near_front"]] == [standing.number for standing in report.near]
     assert all(entry["within_noise"] is True for entry in told["near_front"])
+    assert told["random_control"]["stopped"] == 0
     (pair,) = told["rank_agreement"]
     assert (pair["rung"], pair["later"]) == (0, 1) and pair["low"] <= pair["kendall_tau"] <= pair["high"]
 
@@ -69,6 +70,43 @@ def test_a_few_random_trials_are_called_too_few() -> None:
     for count, words in ((1, "Only one trial was drawn"), (3, "Only 3 trials were drawn")):
         trials = tuple(dataclasses.replace(t, sampler_state={"control": t.number < count}) for t in study.trials)
         assert control_text(build_report(dataclasses.replace(study, trials=trials))).startswith(words)
+
+
+def test_what_became_of_random_trials_is_said() -> None:
+    study = make_study(trials=30, survivors=12, infeasible=0, failures=0, repeats=0)
+    text = control_text(build_report(with_controls(study, every=1)))
+    assert "95 % interval" in text and "scaled up from 30 random trials" in text
+    assert "18 were stopped by this search's own scheduler" in text and "with their cost and as finding nothing" in text
+    assert "stopped" not in control_text(build_report(with_controls(make_study(trials=20, survivors=20))))
+    # Five that finished, one stopped, one that turned out infeasible after its training.
+    kept = [t for t in study.trials if t.state == "complete"][:5]
+    stopped, infeasible = [t for t in study.trials if t.state == "stopped"][:2]
+    drawn = {t.number for t in (*kept, stopped, infeasible)}
+    trials = tuple(
+        dataclasses.replace(
+            t,
+            sampler_state={"control": t.number in drawn},
+            state="infeasible" if t.number == infeasible.number else t.state,
+        )
+        for t in study.trials
+    )
+    text = control_text(build_report(dataclasses.replace(study, trials=trials)))
+    assert "1 was stopped by this search's own scheduler and 1 failed, was infeasible or left unscored" in text
+
+
+def test_random_trials_of_which_none_finished_are_not_called_too_few() -> None:
+    study = make_study(trials=30, survivors=12, infeasible=0, failures=0, repeats=0)
+    trials = tuple(dataclasses.replace(t, sampler_state={"control": t.state == "stopped"}) for t in study.trials)
+    text = control_text(build_report(dataclasses.replace(study, trials=trials)))
+    assert (
+        "cannot be told: of 18 trials drawn at random, none was scored at the last rung" in text and "18 were stopped" in text
+    )
+
+
+def test_with_as_many_tokens_is_said_where_they_are_told() -> None:
+    report = build_report(with_controls(make_waiting_study(trials=30, survivors=12)))
+    assert report.control is not None and report.control.by_tokens is not None
+    assert f"with as many tokens {report.control.by_tokens.value:.3f}" in control_text(report)
 
 
 def test_a_forecast_that_failed_is_said_to_have(report: Report) -> None:

@@ -152,3 +152,12 @@ def test_a_study_has_a_forecast_when_enough_has_finished() -> None:
     assert searching < report.train_seconds and report.prospect.ahead_s == pytest.approx(min(searching, 3600.0))
     assert build_report(make_study(survivors=5)).prospect is None
     assert build_report(dataclasses.replace(make_study(), trials=())).prospect is None
+
+
+def test_gains_without_training_between_them_tell_nothing() -> None:
+    """As where all jobs were over before the first of the trials was told to have ended."""
+    values = list(np.linspace(0.1, 1.0, 20))
+    assert predicted_gains([1.0] * 3 + [10.0] * 17, values, 10.0, 5.0) is None
+    assert predicted_gains([10.0] * 20, values, 10.0, 5.0) is None
+    some = predicted_gains(list(np.linspace(5.0, 10.0, 20)), values, 10.0, 5.0)
+    assert some is not None and np.isfinite(some).all()

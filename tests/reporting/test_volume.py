@@ -160,16 +160,6 @@ def test_a_single_trial_has_a_hypervolume() -> None:
     assert np.isfinite(list(report.reference.values())).all()
 
 
-def test_training_spent_counts_every_trial_once() -> None:
-    study = make_study(trials=30, survivors=10)
-    spent = volume.training_spent(study)
-    assert set(spent) == {trial.number for trial in study.trials}
-    seconds, tokens, searching = spent[study.timeline[-1][0]]
-    assert seconds == pytest.approx(sum(o.seconds for t in study.trials for o in t.rungs))
-    assert searching == pytest.approx(sum(o.seconds for t in study.trials if t.repeat_of is None for o in t.rungs))
-    assert searching < seconds and tokens == sum(o.new_tokens for t in study.trials for o in t.rungs)
-
-
 def test_a_study_without_a_timeline_goes_by_number() -> None:
     study = dataclasses.replace(make_study(trials=20, survivors=12), timeline=())
     points = build_report(study).hypervolume
