@@ -23,7 +23,7 @@ from autonas.reporting.finals import finals, rung_tokens, seed_noise
 from autonas.reporting.history import elapsed_s, values
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
 from autonas.reporting.report import Alarm, FinalTrial, SeedNoise
-from autonas.reporting.spending import total_flops
+from autonas.reporting.spending import is_dated, spending_rule, total_flops
 from autonas.reporting.tables import facts
 from autonas.reporting.volume import REFERENCE, Box, likely
 from autonas.trial import StudyRecord
@@ -94,7 +94,7 @@ def compare(studies: Sequence[StudyRecord], names: Sequence[str] | None = None) 
         raise StudyError(f"{twice[0]!r} is named twice: a study is not compared with itself")
     found = comparable(studies, names)
     sides = tuple(_side(study, name, found.objectives) for study, name in zip(studies, names, strict=True))
-    alarms = [*found.alarms, *_empty(sides)]
+    alarms = [*found.alarms, *_empty(sides), *_undated(sides)]
     apart = [
         f"of {names[0]} and {name} {', '.join(why)}"
         for study, name in zip(studies[1:], names[1:], strict=True)
@@ -173,6 +173,14 @@ def _empty(sides: Sequence[Side]) -> list[Alarm]:
         )
         for side in sides
         if not side.trials
+    ]
+
+
+def _undated(sides: Sequence[Side]) -> list[Alarm]:
+    return [
+        Alarm(severity="note", title=f"What {side.name} had spent by when is told too late", text=spending_rule(side.study))
+        for side in sides
+        if side.trials and not is_dated(side.study)
     ]
 
 

@@ -69,6 +69,11 @@ def spent_by(study: StudyRecord) -> dict[int, Spending]:
     return spent
 
 
+def is_dated(study: StudyRecord) -> bool:
+    """Whether the ledger tells when each trial and each training job ended."""
+    return bool(study.timeline) and all(outcome.span is not None for _, outcome in _jobs(study))
+
+
 def spending_rule(study: StudyRecord) -> str:
     """From when on training counts, for the reader of a curve against it; empty where nothing has been trained."""
     spans = [outcome.span for _, outcome in _jobs(study)]

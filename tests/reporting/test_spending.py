@@ -119,6 +119,13 @@ def test_without_spans_a_job_counts_with_its_trial_and_the_report_says_so() -> N
     assert spending_rule(dataclasses.replace(study, trials=())) == ""
 
 
+def test_a_comparison_says_which_study_is_charged_late() -> None:
+    dated, undated = waiting(), dataclasses.replace(without_spans(waiting(seed=1)), name="earlier")
+    titles = [alarm.title for alarm in compare([dated, undated]).alarms if "spent" in alarm.title]
+    assert titles == ["What earlier had spent by when is told too late"]
+    assert not any("spent" in alarm.title for alarm in compare([dated, dataclasses.replace(dated, name="again")]).alarms)
+
+
 def test_a_trial_that_still_waits_has_been_paid_for() -> None:
     whole = waiting()
     last = whole.timeline[-1][0]
