@@ -361,7 +361,7 @@ def _measure(job: Job, dataset: Dataset, fork: TrainState, metrics: Metrics, lea
         baselines=found.baselines,
         curve=metrics.curve(),
         samples=samples,
-        checks={"leak": leak, "device": str(fork.device), **fork.checks(), **decoding, **found.checks},
+        checks={"leak": leak, "device": str(fork.device), **fork.checks(), "watch": fork.watched(), **decoding, **found.checks},
         findings=found.findings,
     )
 

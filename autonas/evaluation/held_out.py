@@ -22,6 +22,7 @@ from autonas.data.token_classes import TokenClasses, token_classes
 from autonas.evaluation.baselines import BigramCounts, count_bigrams, counted_baselines
 from autonas.evaluation.class_loss import class_finding, losses_by_class
 from autonas.evaluation.coding.contamination import corpus_findings
+from autonas.evaluation.coding.tasks import builtin_tasks
 from autonas.evaluation.compression import compression
 from autonas.evaluation.loss import loss_scores, score_tokens
 from autonas.evaluation.plausibility.gap import measure_gap
@@ -72,7 +73,7 @@ def held_out(
     counts, known = _counted(dataset, shown, settings, make_way)
     make_way()
     gap = measure_gap(model, dataset, settings, documents, windows=shown.windows, tokens=shown.tokens, make_way=make_way)
-    compressed, of_data, classes = _of_data(
+    compressed, of_data, corpus, classes = _of_data(
         str(dataset.folder), dataset.fingerprint, settings.validation_tokens, settings.language
     )
     make_way()
@@ -85,7 +86,7 @@ def held_out(
         class_finding(by_class),
         *of_data,
     )
-    checks = {"compression": f"xz with training text in front: {compressed:.3f} nats a token"}
+    checks = {"compression": f"xz with training text in front: {compressed:.3f} nats a token", **corpus}
     checks["gap"] = gap.text if gap is not None else "not measured: too few validation documents or windows shown"
     if content is not None:
         checks["content"] = f"names, words, keywords and numbers: {content.loss.value:.3f} nats, {content.share:.0%} of tokens"
@@ -124,11 +125,16 @@ def _counted(
 @functools.lru_cache(maxsize=2)
 def _of_data(
     folder: str, fingerprint: str, validation_tokens: int, language: str
-) -> tuple[float, tuple[Finding | None, ...], TokenClasses]:
-    """Nats a token by a compressor, what stands in training and should not, and the class of every token."""
+) -> tuple[float, tuple[Finding | None, ...], dict[str, str], TokenClasses]:
+    """Nats a token by a compressor, what stands in training and should not and how it was looked for, each token's class."""
     dataset = Dataset.open(folder, fingerprint)
     compressed = compression(dataset, validation_tokens).nats
-    copies = overlap_finding(find_overlap(dataset))
+    overlap = find_overlap(dataset)
+    documents = len(dataset.documents("train"))
+    looked = {
+        "copies": f"{len(overlap.documents):,} validation documents held against {documents:,} of training",
+        "coding tasks": f"{len(builtin_tasks())} looked for in {documents:,} documents of training",
+    }
     # Commonplace bodies say something of the tasks, and nothing of a model.
     tasks = (finding for finding in corpus_findings(dataset) if finding.check == "benchmark_in_corpus")
-    return compressed, (copies, *tasks), token_classes(dataset.tokenizer, language)
+    return compressed, (overlap_finding(overlap), *tasks), looked, token_classes(dataset.tokenizer, language)

@@ -120,6 +120,10 @@ class TrainState:
             found += (Finding(check="rollback", severity="note", text=text),)
         return found
 
+    def watched(self) -> str:
+        """Which steps were watched and what could be judged by them, for the outcome's checks."""
+        return self.watch.looked(self.schedule.cooldown_start)
+
     def whole_steps(self, tokens: int) -> int:
         """`tokens` rounded up to whole steps: where a training until `tokens` really ends."""
         return -(-tokens // self.step_tokens) * self.step_tokens

@@ -56,7 +56,7 @@ class _Stretch:
 
 def find_rise(curve: Curve, stable_end: int | None = None) -> str | None:
     """In words, from where to where the loss rose most; None where it did not."""
-    stretches = [one for one in _stretches(curve, stable_end) if len(one.values) >= _FEWEST]
+    stretches = _judged(curve, stable_end)
     if not stretches:
         return None
     least = NormalDist().inv_cdf(1.0 - FALSE_ALARM / len(stretches))
@@ -73,6 +73,15 @@ def find_rise(curve: Curve, stable_end: int | None = None) -> str | None:
         f"{worst.ends + curve.offset:,} tokens"
         f"{worst.where}{others}; noise alone does so in less than one training of {1 / FALSE_ALARM:,.0f}"
     )
+
+
+def can_judge(curve: Curve, stable_end: int | None = None) -> bool:
+    """Whether any stretch of the curve is long enough for `find_rise` to say something of it."""
+    return bool(_judged(curve, stable_end))
+
+
+def _judged(curve: Curve, stable_end: int | None) -> list[_Stretch]:
+    return [one for one in _stretches(curve, stable_end) if len(one.values) >= _FEWEST]
 
 
 def _has_risen(one: _Stretch, least: float) -> bool:

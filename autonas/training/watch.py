@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autonas.training.trend import Curve, find_rise
+from autonas.training.trend import Curve, can_judge, find_rise
 from autonas.trial import Finding
 
 NORMS = 128  # steps of which the running median is taken
@@ -105,6 +105,22 @@ class Watch:
         floor = self._floor_finding()
         return (*alarms, *(() if floor is None else (floor,)))
 
+    def looked(self, stable_end: int | None = None) -> str:
+        """Which steps it saw and what it could judge by them, for an outcome's checks: a training may be too short for a check.
+
+        "steps 1 to 1,350: constant loss, rising loss, gradient norm": the names of its checks, with blanks.
+        """
+        steps, first = self._steps, self._first or 0
+        judged = {
+            "constant loss": steps >= STILL_STEPS,
+            "rising loss": any(can_judge(curve, end) for curve, end in self._curves(stable_end)),
+            "gradient norm": steps > _FEWEST_NORMS and first + steps * self._step_tokens > self._warmup_tokens,
+            "smoothing floor": bool(self._floor) and steps >= MEAN_STEPS,
+        }
+        begun = first // self._step_tokens
+        names = ", ".join(name for name, could in judged.items() if could)
+        return f"steps {begun + 1:,} to {begun + steps:,}: {names or 'too few to judge anything by'}"
+
     def _norm_finding(self) -> tuple[str, str] | None:
         found = self._spikes
         if not found["count"]:
@@ -119,14 +135,20 @@ class Watch:
         )
 
     def _rise_finding(self, stable_end: int | None) -> tuple[str, str] | None:
+        rises = (find_rise(curve, end) for curve, end in self._curves(stable_end))
+        rise = next(filter(None, rises), None)
+        return None if rise is None else ("rising_loss", rise)
+
+    def _curves(self, stable_end: int | None) -> Iterator[tuple[Curve, int | None]]:
+        """What a rise is looked for in, each with the end of what is stable in it: the whole, or every stage of a curriculum."""
         means = [total / self._bin_steps for total in self._bins]
         each, first = self._bin_steps * self._step_tokens, self._first or 0
         if not self._boundaries:
             whole = Curve(
                 first=first, bin_tokens=each, means=means, warmup_tokens=self._warmup_tokens, epoch_tokens=self._epoch_tokens
             )
-            rise = find_rise(whole, stable_end)
-            return None if rise is None else ("rising_loss", rise)
+            yield whole, stable_end
+            return
         # Each stage is judged as an epoch is that stands alone: by its second half.
         last = first + each * len(means)
         for begins, ends in zip((0, *self._boundaries), (*self._boundaries, max(last, self._boundaries[-1])), strict=True):
@@ -140,10 +162,7 @@ class Watch:
                     epoch_tokens=ends - begins,
                     offset=begins,
                 )
-                rise = find_rise(stage, None if stable_end is None else max(stable_end - begins, 0))
-                if rise is not None:
-                    return "rising_loss", rise
-        return None
+                yield stage, None if stable_end is None else max(stable_end - begins, 0)
 
     def _floor_finding(self) -> Finding | None:
         """Near the floor is an alarm in the first epoch. Later the loss may come there by learning by heart: a note."""

@@ -62,6 +62,43 @@ def test_norms_above_ten_times_the_running_median_are_counted() -> None:
     assert found(fed(points, watch(warmup=15_000)))["gradient_norm"].count("once, at 20,100 tokens")
 
 
+@pytest.mark.parametrize(
+    ("steps", "warmup", "floor", "judged"),
+    [
+        (20, 0, 1.2, "too few to judge anything by"),
+        (31, 0, 1.2, "rising loss"),
+        (32, 0, 1.2, "constant loss, rising loss"),
+        (33, 0, 1.2, "constant loss, rising loss, gradient norm"),
+        (33, 3_200, 1.2, "constant loss, gradient norm"),
+        (33, 3_300, 1.2, "constant loss"),
+        (64, 0, 1.2, "constant loss, rising loss, gradient norm, smoothing floor"),
+        (64, 0, 0.0, "constant loss, rising loss, gradient norm"),
+    ],
+)
+def test_a_watch_claims_no_check_that_it_had_too_few_steps_for(steps: int, warmup: int, floor: float, judged: str) -> None:
+    assert fed(falling(steps), watch(floor=floor, warmup=warmup)).looked() == f"steps 1 to {steps}: {judged}"
+
+
+def test_what_a_watch_does_not_claim_it_does_not_find_and_what_it_found_it_claims() -> None:
+    """A curve with every fault in it, of any length: a finding is always of a check that is claimed, in stages too."""
+    for boundaries in ((), (2_000, 6_000)):
+        for steps in (5, 20, 31, 33, 40, 63, 64, 90, 150):
+            one = Watch(
+                step_tokens=100, warmup_tokens=1_000, epoch_tokens=10**9, floor=1.2, boundaries=boundaries
+            )
+            fed([(1.0 + 0.01 * i, 1.0 if i % 35 else 100.0) for i in range(steps)], one)
+            claimed = one.looked().partition(": ")[2].split(", ")
+            assert {finding.check.replace("_", " ") for finding in one.findings()} <= set(claimed)
+
+
+def test_a_resumed_watch_claims_the_steps_of_the_whole_training_and_one_that_began_late_its_own() -> None:
+    points = falling(90)
+    resumed = watch()
+    resumed.restore(json.loads(json.dumps(fed(points[:50]).state())))
+    assert fed(points[50:], resumed, first=50).looked() == fed(points).looked()
+    assert fed(points[50:], first=50).looked().startswith("steps 51 to 90: ")
+
+
 @given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=400))
 @settings(max_examples=40)
 def test_the_running_median_is_that_of_the_last_norms(norms: list[float]) -> None:
