@@ -62,6 +62,9 @@ def test_a_job_is_scored_with_its_evidence(job: Job) -> None:
     assert "1e-05" in outcome.checks["leak"]
     assert outcome.checks["training path"].endswith(" 15 steps")
     assert outcome.checks["decoding path"].endswith(" steps")
+    assert outcome.checks["watch"] == "steps 1 to 15: too few to judge anything by"
+    assert outcome.checks["copies"].endswith(" of training") and outcome.checks["coding tasks"].startswith("20 looked for in ")
+    assert {"compression", "gap", "content"} <= set(outcome.checks), "what a report counts as run"
 
 
 def test_a_job_says_why_its_samples_were_made_on_a_slower_path(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

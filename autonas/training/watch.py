@@ -140,7 +140,7 @@ class Watch:
         return None if rise is None else ("rising_loss", rise)
 
     def _curves(self, stable_end: int | None) -> Iterator[tuple[Curve, int | None]]:
-        """What a rise is looked for in, each with the end of what is stable in it: the whole, or every stage of a curriculum."""
+        """What a rise is looked for in, with the end of what is stable in it: the whole, or each stage of a curriculum."""
         means = [total / self._bin_steps for total in self._bins]
         each, first = self._bin_steps * self._step_tokens, self._first or 0
         if not self._boundaries:

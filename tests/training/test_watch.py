@@ -83,9 +83,7 @@ def test_what_a_watch_does_not_claim_it_does_not_find_and_what_it_found_it_claim
     """A curve with every fault in it, of any length: a finding is always of a check that is claimed, in stages too."""
     for boundaries in ((), (2_000, 6_000)):
         for steps in (5, 20, 31, 33, 40, 63, 64, 90, 150):
-            one = Watch(
-                step_tokens=100, warmup_tokens=1_000, epoch_tokens=10**9, floor=1.2, boundaries=boundaries
-            )
+            one = Watch(step_tokens=100, warmup_tokens=1_000, epoch_tokens=10**9, floor=1.2, boundaries=boundaries)
             fed([(1.0 + 0.01 * i, 1.0 if i % 35 else 100.0) for i in range(steps)], one)
             claimed = one.looked().partition(": ")[2].split(", ")
             assert {finding.check.replace("_", " ") for finding in one.findings()} <= set(claimed)

@@ -9,6 +9,7 @@ from typing import Any
 from autonas.evaluation.plausibility.generations import (
     collapse_between_rungs,
     collapse_while_falling,
+    common_rate,
     falling_diversity,
     generation_probes,
 )
@@ -29,6 +30,20 @@ def outcome_findings(outcome: Outcome, gap: Gap | None = None) -> tuple[Finding,
 def rung_findings(rungs: Sequence[Outcome]) -> tuple[Finding, ...]:
     """What the outcomes of one trial at its rungs say together: a loss that never moved, collapse while loss fell."""
     return tuple(_of_rungs(rungs))
+
+
+def judged_pairs(check: str, rungs: Sequence[Outcome]) -> int:
+    """How often `rung_findings` can judge the step from one rung to the next by "constant" or "collapse_while_falling"."""
+    if check == "constant":
+        return sum(
+            earlier.documents is not None and later.documents is not None and later.tokens > earlier.tokens
+            for earlier, later in itertools.pairwise(rungs)
+        )
+    assert check == "collapse_while_falling", check
+    return sum(
+        common_rate(earlier, later) is not None and "val_loss" in earlier.scores and "val_loss" in later.scores
+        for earlier, later in itertools.pairwise(rungs)
+    )
 
 
 def _of_rungs(rungs: Sequence[Outcome]) -> Iterator[Finding]:

@@ -110,7 +110,7 @@ def collapse_between_rungs(earlier: Outcome, later: Outcome) -> Finding | None:
     losses = [outcome.scores.get("val_loss") for outcome in (earlier, later)]
     if losses[0] is None or losses[1] is None or losses[1].value >= losses[0].value:
         return None
-    name = next((name for name in _RATES if name in earlier.scores and name in later.scores), None)
+    name = common_rate(earlier, later)
     if name is None or not apart(earlier.scores[name], later.scores[name]):
         return None
     before, after = earlier.scores[name], later.scores[name]
@@ -119,6 +119,11 @@ def collapse_between_rungs(earlier: Outcome, later: Outcome) -> Finding | None:
         f"{losses[1].value:.3f}, and {name.replace('_', ' ')} rose from {_percent(before)} to {_percent(after)}"
     )
     return Finding(check="collapse_while_falling", severity="alarm" if name == "degeneration" else "note", text=text)
+
+
+def common_rate(earlier: Outcome, later: Outcome) -> str | None:
+    """The rate by which `collapse_between_rungs` holds two outcomes against each other; None where they share none."""
+    return next((name for name in _RATES if name in earlier.scores and name in later.scores), None)
 
 
 def apart(lower: Score, higher: Score) -> bool:
