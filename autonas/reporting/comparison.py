@@ -51,7 +51,7 @@ def comparable(studies: Sequence[StudyRecord], names: Sequence[str]) -> Comparab
             Alarm(
                 severity="alarm",
                 title=f"{OBJECTIVES[name].title} is not compared",
-                text="; ".join(against) + ". The numbers of one study say nothing beside those of the other.",
+                text=sentence("; ".join(against)) + " The numbers of one study say nothing beside those of the other.",
             )
         )
         bits = OBJECTIVES["bits_per_byte"]
@@ -68,7 +68,7 @@ def comparable(studies: Sequence[StudyRecord], names: Sequence[str]) -> Comparab
     for name in dict.fromkeys(each for names_of in own for each in names_of):
         if name not in shared:
             lacking = [shown for shown, names_of in zip(names, own, strict=True) if name not in names_of]
-            text = f"It is no objective of {_listed(lacking)}, whose search did not look for it."
+            text = f"It is no objective of {listed(lacking)}, whose search did not look for it."
             alarms.append(Alarm(severity="note", title=f"{OBJECTIVES[name].title} is not compared", text=text))
     alarms += _notes(studies, names)
     return Comparable(objectives=tuple(found), alarms=tuple(sorted(alarms, key=lambda alarm: alarm.severity != "alarm")))
@@ -141,7 +141,7 @@ def generation_reasons(name: str, first: StudyRecord, second: StudyRecord) -> li
         reasons.append(f"samples are drawn by other settings: {_settings(*settings)}")
     suites = [_suites(name, study) for study in (first, second)]
     if suites[0] != suites[1] and all(any(name in trial.scores for trial in finals(study)) for study in (first, second)):
-        reasons.append(f"other versions judged them: {_listed(sorted(suites[0]))} and {_listed(sorted(suites[1]))}")
+        reasons.append(f"other versions judged them: {listed(sorted(suites[0]))} and {listed(sorted(suites[1]))}")
     return reasons
 
 
@@ -204,6 +204,21 @@ def leaves(values: Any, place: str = "") -> dict[str, Any]:
     }
 
 
+def sentence(text: str) -> str:
+    """The same with a capital at its beginning and a stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def objectives_text(objectives: Sequence[Objective]) -> str:
+    """Parameters and latency per token: the names of objectives within a sentence."""
+    return listed([objective.title[:1].lower() + objective.title[1:] for objective in objectives])
+
+
 def _against(objective: Objective, studies: Sequence[StudyRecord], names: Sequence[str]) -> list[str]:
     found = []
     for study, name in zip(studies[1:], names[1:], strict=True):
@@ -217,14 +232,14 @@ def _notes(studies: Sequence[StudyRecord], names: Sequence[str]) -> list[Alarm]:
     notes = []
     open_ = [name for study, name in zip(studies, names, strict=True) if study.attributes.get("closed") is None]
     if open_:
-        text = f"{_listed(open_)} may still gain: what is compared is what had ended when this page was written."
+        text = f"{listed(open_)} may still gain: what is compared is what had ended when this page was written."
         notes.append(Alarm(severity="note", title="Not at an end", text=text))
     if any(_fingerprint(study) != _fingerprint(studies[0]) for study in studies[1:]):
         text = "The studies were trained on different data; the section on data says in what they differ."
         notes.append(Alarm(severity="note", title="Other data", text=text))
     versions = {str(_environment(study).get("autonas", "unknown")) for study in studies}
     if len(versions) > 1:
-        text = f"They were searched by autonas {_listed(sorted(versions))}: what a score means may have changed with it."
+        text = f"They were searched by autonas {listed(sorted(versions))}: what a score means may have changed with it."
         notes.append(Alarm(severity="note", title="Other versions", text=text))
     tables = {(study.recipe.get("latency") or {}).get("table") for study in studies} - {None}
     files = {_evaluation(study).get("prompts_file") for study in studies} - {None}
@@ -268,8 +283,3 @@ def _evaluation(study: StudyRecord) -> Mapping[str, Any]:
 
 def _share(value: Any) -> str:
     return "an unknown share" if value is None else f"{100 * float(value):g} %"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """a, b and c."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"

@@ -17,7 +17,7 @@ from autonas.arch import ArchSpec
 from autonas.errors import StudyError
 from autonas.objective import Objective
 from autonas.reporting.common import Common, common_architectures
-from autonas.reporting.comparison import comparable, leaves, pace_reasons
+from autonas.reporting.comparison import comparable, leaves, objectives_text, pace_reasons
 from autonas.reporting.duel import Coverage, Duel, Volumes, coverages, duels, joint_draws, orders, union_box, volumes
 from autonas.reporting.finals import finals, rung_tokens, seed_noise
 from autonas.reporting.history import elapsed_s, values
@@ -187,12 +187,14 @@ def _undated(sides: Sequence[Side]) -> list[Alarm]:
 def _box_rule(box: Box) -> str:
     logs = [objective.title.lower() for objective in box.objectives if objective.logarithmic]
     scale = f"; {', '.join(logs)} on a log scale" if logs else ""
+    names = objectives_text(box.objectives)
     return (
-        f"One box for all: each objective is mapped to 0–1 between the best and the worst of the {box.spanned_by} final trials "
-        f"of the studies together, as first measured{scale}. The reference point is {REFERENCE:g} in every one; a value is "
-        "the share of the box that a study's front dominates, by likely true scores. Intervals (95 %) and probabilities are of "
-        "joint draws: training seeds, orders of the text, counts and timings, for the validation documents at hand. The values "
-        "are not those of the studies' own reports, whose boxes are their own."
+        f"One box for all, in {names}: each objective is mapped to 0–1 between the best and the worst of the "
+        f"{box.spanned_by} final trials of the studies together, as first measured{scale}. The reference point is "
+        f"{REFERENCE:g} in every one; a value is the share of the box that a study's front dominates, by likely true scores. "
+        "Intervals (95 %) and probabilities are of joint draws: training seeds, orders of the text, counts and "
+        "timings, for the validation documents at hand. The values are not those of the studies' own reports, whose boxes are "
+        "their own."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autonas.objective import Objective
 from autonas.reporting.common import Common, reproductions
+from autonas.reporting.comparison import listed, objectives_text
 from autonas.reporting.duel import Duel, VolumePoint
 from autonas.reporting.quantities import (
     duration_text,
@@ -43,11 +44,16 @@ class Grid:
 
 
 def verdicts(found: SideBySide) -> list[str]:
-    """Who is ahead at equal compute, and how sure that is; why it cannot be told where it cannot."""
+    """Who is ahead at equal compute, in what, and how sure that is; why it cannot be told where it cannot.
+
+    Nobody is ahead where nothing is compared that training changes: smaller and quicker alone is no better.
+    """
     if not found.objectives:
         return ["Nothing of these studies can be compared: no objective is shared that was measured alike in all of them."]
     if found.box is None:
         return ["There is no front to compare yet."]
+    if all(objective.before_training for objective in found.objectives):
+        return [_untrained(found)]
     if found.budget_flops is None:
         return ["Who is ahead at equal compute cannot be told: a ledger does not say how many tokens its jobs trained."]
     return [_verdict(found, duel) for duel in found.duels]
@@ -101,7 +107,10 @@ def duel_grid(found: SideBySide) -> Grid:
         for duel in found.duels
     )
     return Grid(
-        caption="Volumes at equal training compute, in pairs; the chance is of joint draws of all true scores.",
+        caption=(
+            f"Volumes in {objectives_text(found.objectives)} at equal training compute, in pairs; the chance is of joint "
+            "draws of all true scores."
+        ),
         columns=("pair", "difference", "95 % interval", "chance that the first is larger"),
         rows=rows,
     )
@@ -184,15 +193,31 @@ def differences_grid(found: SideBySide, rows: Sequence[Difference], caption: str
 def _verdict(found: SideBySide, duel: Duel) -> str:
     first, second = (found.sides[place] for place in (duel.first, duel.second))
     ours, theirs = (found.volumes[place].at_flops for place in (duel.first, duel.second))
-    assert found.budget_flops is not None
     chance = duel.probability
     ahead, sure = (first.name, chance) if chance >= 0.5 else (second.name, 1 - chance)
     close = " That is not decided." if 0.05 < chance < 0.95 else ""
     return (
-        f"With {scaled_text(found.budget_flops)}FLOP of training each, the front of {first.name} dominates {_volume(ours)} of "
-        f"the common box and that of {second.name} {_volume(theirs)}: {ahead} is ahead with a chance of "
-        f"{probability_text(sure)}.{close}"
+        f"In {objectives_text(found.objectives)}, {_budget(found)}, the front of {first.name} dominates {_volume(ours)} of the "
+        f"common box and that of {second.name} {_volume(theirs)}: {ahead} is ahead with a chance of {probability_text(sure)}."
+        f"{close}"
     )
+
+
+def _untrained(found: SideBySide) -> str:
+    """What is said where only sizes and times are compared: volumes, and nobody ahead."""
+    nothing = f"Nothing of what the models can do may be compared; in {objectives_text(found.objectives)}"
+    if found.budget_flops is None:
+        return f"{nothing} fronts and coverage are shown, without saying who is ahead."
+    volumes = listed([f"{side.name} {_volume(each.at_flops)}" for side, each in zip(found.sides, found.volumes, strict=True)])
+    return (
+        f"{nothing}, {_budget(found)}, the fronts dominate of the common box: {volumes}. Nobody is ahead by that: a model that "
+        "has learnt nothing could be as small and as quick."
+    )
+
+
+def _budget(found: SideBySide) -> str:
+    assert found.budget_flops is not None
+    return f"with {scaled_text(found.budget_flops)}FLOP of training each"
 
 
 def _volume(point: VolumePoint | None) -> str:

@@ -194,7 +194,7 @@ def test_what_was_not_measured_alike_is_not_compared_and_all_else_is(one: StudyR
     assert left == {"val_loss", "params", "latency", "collapse_rate"} - refused
     alarms = [alarm for alarm in found.alarms if alarm.severity == "alarm"]
     assert len(alarms) == len(refused)
-    assert all("of one and two" in alarm.text for alarm in alarms)
+    assert all(alarm.text.startswith("Of one and two ") for alarm in alarms)
     assert words in " ".join(alarm.text for alarm in alarms)
     assert found.alarms == tuple(sorted(found.alarms, key=lambda alarm: alarm.severity != "alarm")), "alarms on top"
 
@@ -239,7 +239,7 @@ def test_a_third_study_must_agree_too(one: StudyRecord, two: StudyRecord) -> Non
     third = renamed(PLANTED["the last rung"][0](two), "three")
     found = compare([one, two, third])
     assert names(found) == ["params", "latency"]
-    assert "of one and three" in found.alarms[0].text and "of one and two" not in found.alarms[0].text
+    assert "Of one and three" in found.alarms[0].text and "one and two" not in found.alarms[0].text
 
 
 # Volumes and coverage
