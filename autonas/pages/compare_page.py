@@ -41,7 +41,7 @@ def render(found: SideBySide) -> str:
     return page(
         "compare.html",
         styles=("page.css", "compare.css"),
-        scripts=("figures.js", "compare.js"),
+        scripts=("figures.js", "downloads.js", "compare.js"),
         figures=figures,
         data={},
         found=found,

@@ -70,7 +70,7 @@ def render_page(
     return page(
         "run.html",
         styles=("page.css", "run.css"),
-        scripts=("figures.js",),
+        scripts=("figures.js", "downloads.js"),
         figures=figures,
         data={},
         name=name,

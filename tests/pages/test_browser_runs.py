@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +108,55 @@ def test_what_is_cut_off_is_reached_from_the_keyboard(browser: Any, pages: dict[
         unreachable = """return [...document.querySelectorAll('main .scroll, main pre')]
             .filter((e) => e.scrollWidth > e.clientWidth && e.tabIndex < 0).length"""
         assert browser.execute_script(unreachable) == 0
+
+
+def saved(driver: Any, folder: Path) -> tuple[str, list[list[str]]]:
+    """Name and lines of the file that the page's button saves."""
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    driver.find_element("id", "all-data").click()
+    until = time.monotonic() + 20
+    while not (files := list(folder.glob("*.csv"))) and time.monotonic() < until:
+        time.sleep(0.02)
+    (file,) = files
+    return file.name, list(csv.reader(io.StringIO(file.read_text(encoding="utf-8"), newline="")))
+
+
+def plain(value: Any) -> float | str:
+    """A value of a figure or of a CSV, to be compared."""
+    try:
+        return float(value)
+    except ValueError:
+        return str(value).removeprefix("'")
+
+
+@pytest.mark.parametrize("name", ["run", "begun", "comparison", "refused"])
+def test_everything_that_figures_and_tables_show_is_saved_as_csv(
+    browser: Any,  # noqa: F811
+    pages: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    show(browser, pages[name])
+    figures = json.loads(browser.execute_script("return document.getElementById('data').textContent"))["figures"]
+    file, (head, *rows) = saved(browser, tmp_path)
+    assert file != "page.csv" and browser.get_log("browser") == []
+    assert head[:6] == ["figure", "series", "panel", "trial", "x", "y"] and all(len(row) == len(head) for row in rows)
+    for figure, drawn in figures.items():
+        points = [
+            (plain(x), plain(y))
+            for trace in drawn["data"]
+            for x, y in zip(trace.get("x", ()), trace.get("y", ()), strict=True)
+            if x is not None and y is not None
+        ]
+        assert [(plain(row[4]), plain(row[5])) for row in rows if row[0] == figure] == points
+    shown_cells = "return [...document.querySelectorAll('main table tbody td')].map((cell) => cell.textContent)"
+    cells = [" ".join(text.split()) for text in browser.execute_script(shown_cells)]
+    saved_cells = [row[5].removeprefix("'") for row in rows if row[0].startswith("table: ")]
+    assert saved_cells == cells, "with what would be a formula made a text"
+    assert not [text for row in rows for text in row if text[:1] in ("=", "@")]
+
+
+def test_a_page_without_scripts_has_no_dead_button(pages: dict[str, Path]) -> None:
+    for name in ("run", "comparison"):
+        text = pages[name].read_text(encoding="utf-8")
+        assert '<button type="button" id="all-data" hidden>' in text
