@@ -8,6 +8,8 @@ from autonas.evaluation.plausibility import CHECKS, TITLES
 from autonas.evaluation.plausibility.findings import outcome_findings, rung_findings
 from autonas.evaluation.timing import reference_off
 from autonas.objective import OBJECTIVES, Objective
+from autonas.reporting.alike import Told, event_text, events
+from autonas.reporting.comparison import sentence
 from autonas.reporting.history import beats
 from autonas.reporting.report import Alarm, FinalTrial, SeedNoise, Standing
 from autonas.trial import Finding, Outcome
@@ -15,7 +17,7 @@ from autonas.trial import Finding, Outcome
 # By how much the reference of latencies may run quicker than its known time before its scale is in doubt.
 SCALE_SHARE = 0.1
 _LEAST_TRIALS = 3  # that make a metric which never moves remarkable
-_TOLD = 3  # trials whose findings are told in full
+_TOLD = 3  # findings, or events of many trainings, that are told in full
 
 
 def alarms(
@@ -47,24 +49,30 @@ def alarms(
 
 def _found(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
     """What the plausibility checks found in the last outcomes of trials and of their repeats, by check."""
-    groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    groups: dict[tuple[str, str], list[Told]] = {}
     for trial in trials:
         for run in trial.runs:
             rungs = run.rungs[: trial.outcome.rung + 1]
             for finding in dict.fromkeys((*_of_outcome(rungs[-1]), *rung_findings(rungs))):
-                groups.setdefault((finding.check, finding.severity), []).append((trial.number, finding.text))
+                told = Told(number=trial.number, run=run, text=finding.text)
+                groups.setdefault((finding.check, finding.severity), []).append(told)
     order = list(CHECKS)
     for check, severity in sorted(groups, key=lambda key: order.index(key[0]) if key[0] in CHECKS else len(order)):
-        told = groups[check, severity]
-        if len({text for _, text in told}) == 1:  # of one, or of the data that all have in common: `trials` says whose
-            texts = [f"{told[0][1][0].upper()}{told[0][1][1:]}."]
-        else:
-            texts = [f"Trial {number}: {text}." for number, text in told[:_TOLD]]
-            if len(told) > _TOLD:
-                texts.append(f"And so of {len(told) - _TOLD} more trainings.")
+        found = groups[check, severity]
         title = TITLES.get(check, check.replace("_", " ").capitalize())
-        numbers = tuple(dict.fromkeys(number for number, _ in told))
-        yield Alarm(severity="alarm" if severity == "alarm" else "note", title=title, text=" ".join(texts), trials=numbers)
+        numbers = tuple(dict.fromkeys(told.number for told in found))
+        yield Alarm(severity="alarm" if severity == "alarm" else "note", title=title, text=_told(found), trials=numbers)
+
+
+def _told(found: Sequence[Told]) -> str:
+    """What one check found in words: an event of many trainings once, of all others the first few."""
+    if len({told.text for told in found}) == 1:  # of one, or of the data that all have in common: `trials` says whose
+        return sentence(found[0].text)
+    grouped = events(found)
+    texts = [event_text(event) if len(event) > 1 else f"Trial {event[0].number}: {event[0].text}." for event in grouped[:_TOLD]]
+    if rest := sum(map(len, grouped[_TOLD:])):
+        texts.append(f"And so of {rest} more training{'' if rest == 1 else 's'}.")
+    return " ".join(texts)
 
 
 def _of_outcome(outcome: Outcome) -> tuple[Finding, ...]:
