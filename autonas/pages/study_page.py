@@ -22,7 +22,7 @@ from autonas.reporting import quantities, tables
 from autonas.reporting.choice import choice_data
 from autonas.reporting.evaluation import Values, findings_of, summary_table, title_of
 from autonas.reporting.front import build_report
-from autonas.reporting.generations import generations, printable
+from autonas.reporting.generations import generations, left_out_text, printable
 from autonas.reporting.importance import importances
 from autonas.reporting.marks import KINDS, SHOWN_AT_FIRST, Mark, marks, thinned
 from autonas.reporting.parallel import parallel
@@ -97,6 +97,7 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
         parallel=parallel(report, found),
         search=search_section(report, shares),
         generations=generations(report),
+        not_generated=left_out_text(report),
         promotions=tables.promotion_rows(study),
         runs=summary_table(runs) if runs else None,
         run_findings=[(name, f, title_of(f)) for name, values in (runs or {}).items() for f in findings_of(values)],
