@@ -151,9 +151,8 @@ def _rung_row(name: str, told: Told, study: StudyRecord) -> TrustRow:
     total = sum(pairs.values())
     if not total:
         lacking = "its collapse" if name == "collapse_while_falling" else "its documents' losses"
-        return _row(
-            name, ran=f"on nothing: no trial has {lacking} at two rungs", found="cannot be told", severity="", told=told
-        )
+        where = f"nothing: no trial has {lacking} at two rungs"
+        return _row(name, ran=where, found="cannot be told", severity="", told=told)
     trials = f"{len(pairs)} trial{'' if len(pairs) == 1 else 's'}"
     where = f"{total} step{'' if total == 1 else 's'} from rung to rung of {trials}"
     return _row(name, ran=where, found=f"in {len(told)}" if told else "nothing", severity=_severity(told), told=told)

@@ -159,4 +159,4 @@ def test_everything_that_figures_and_tables_show_is_saved_as_csv(
 def test_a_page_without_scripts_has_no_dead_button(pages: dict[str, Path]) -> None:
     for name in ("run", "comparison"):
         text = pages[name].read_text(encoding="utf-8")
-        assert '<button type="button" id="all-data" hidden>' in text
+        assert '<button type="button" id="all-data" data-download="all" hidden>' in text
