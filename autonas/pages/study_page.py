@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 from autonas.figures.scatter import pairs, scatter
 from autonas.pages.html import page, write_page
 from autonas.pages.search_section import search_figures, search_section
-from autonas.promotion.execution import promote_command
 from autonas.promotion.select import neighbours
 from autonas.reporting import quantities, tables
 from autonas.reporting.choice import choice_data
@@ -76,7 +76,7 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
         data={
             "study": printable(study.name),
             "file": re.sub(r"[^\w.-]+", "_", study.name) or "study",
-            "promote": printable(promote or promote_command(study.name)),
+            "promote": printable(promote or shlex.join(["autonas", "promote", study.name])),
             "best": [number for _, number in _best(report)],
             "promotions": _printable(_promotions(study)),
             "objectives": [{"name": o.name, "title": o.title, "unit": o.unit, "log": o.logarithmic} for o in report.objectives],
