@@ -579,7 +579,7 @@ def test_brushes_zooms_and_marks_outlast_a_change_of_colours(browser: Any, tmp_p
             figure.layout.yaxis.tickmode, figure.layout.shapes.length, figure.layout.annotations.length])"""
     before = browser.execute_script(state)
     browser.find_element("id", "theme").click()
-    wait_for(browser, f"(() => {{{state}}})() === {before!r}")
+    assert wait_for(browser, f"(() => {{{state}}})() === {before!r}")
 
 
 def test_nothing_is_ringed_where_nothing_is_shown(browser: Any, tmp_path: Path) -> None:
