@@ -15,10 +15,10 @@ import plotly.graph_objects as go
 from autonas.figures import theme
 from autonas.figures.texts import plain
 from autonas.objective import Objective
-from autonas.reporting.common import Common
 from autonas.reporting.duel import VolumePoint
 from autonas.reporting.quantities import interval_text, score_text
 from autonas.reporting.report import FinalTrial
+from autonas.reporting.reproduction import Common
 from autonas.reporting.scales import log_ticks
 from autonas.reporting.side_by_side import Side, SideBySide
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from autonas.data.cache import write_file
 from autonas.figures.comparison import comparison_figures, drawn_others, look
-from autonas.pages.html import page, write_page
+from autonas.pages.html import page
 from autonas.reporting import side_text
 from autonas.reporting.side_by_side import SideBySide, compare
 from autonas.trial import StudyRecord
@@ -31,7 +32,9 @@ def write_comparison(studies: Sequence[StudyRecord], path: str | os.PathLike[str
         StudyError: fewer than two studies, or two of one name.
         ResourceError: no space or no permission there.
     """
-    return write_page(render(compare(studies, names)), path)
+    target = Path(path)
+    write_file(target, render(compare(studies, names)).encode("utf-8"))
+    return target
 
 
 def render(found: SideBySide) -> str:

@@ -11,15 +11,12 @@ import functools
 import hashlib
 import importlib.resources
 import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from autonas.errors import resource_error
 from autonas.figures import theme
 from autonas.figures.embedding import Figures, figure_json, packed_script, plotly_script
 from autonas.reporting import quantities, tables
@@ -50,26 +47,6 @@ def page(
             data=embedded_json({**embedded, "palette": {"light": theme.LIGHT, "dark": theme.DARK}}),
         )
     )
-
-
-def write_page(text: str, path: str | os.PathLike[str]) -> Path:
-    """Write a page to `path`, whole or not at all; missing folders are made. Returns the path.
-
-    Raises:
-        ResourceError: no space or no permission there.
-    """
-    target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_bytes(text.encode("utf-8"))
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise resource_error(error, target) from error
-    return target
 
 
 def embedded_json(value: Any) -> Markup:

@@ -9,11 +9,12 @@ from typing import Any
 
 from autonas.arch import ArchSpec
 from autonas.data.cache import write_file
+from autonas.evaluation.plausibility import title_of
 from autonas.figures.run import SERIES_TITLES, run_figures
 from autonas.pages.html import page
 from autonas.policy.prediction import Predicted
 from autonas.reporting import tables
-from autonas.reporting.evaluation import Table, Values, evaluation_tables, findings_of, scores_table, title_of
+from autonas.reporting.evaluation import Table, Values, evaluation_tables, findings_of, scores_table
 from autonas.reporting.generations import chosen_samples, shown_sample
 from autonas.reporting.quantities import spec_text, tokens_text
 from autonas.reporting.run_facts import exports_of, final_score, predicted_score, provenance
@@ -84,7 +85,7 @@ def render_page(
         predicted_drawn=predicted is not None,
         tokens_text=tokens_text,
         tables=(*scores_table(values), *evaluation_tables(values)),
-        findings=[(finding, title_of(finding)) for finding in findings_of(values)],
+        findings=[(finding, title_of(finding.check)) for finding in findings_of(values)],
         missing=sorted(values.get("missing", {}).items()),
         exports=exports,
         not_exported=NOT_EXPORTED,

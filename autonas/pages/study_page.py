@@ -14,17 +14,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autonas.data.cache import write_file
+from autonas.evaluation.plausibility import title_of
 from autonas.figures.scatter import pairs, scatter
-from autonas.pages.html import page, write_page
+from autonas.pages.html import page
 from autonas.pages.search_section import search_figures, search_section
 from autonas.promotion.select import neighbours
 from autonas.reporting import quantities, tables
 from autonas.reporting.choice import choice_data
-from autonas.reporting.evaluation import Values, findings_of, summary_table, title_of
+from autonas.reporting.evaluation import Values, findings_of, summary_table
 from autonas.reporting.front import build_report
 from autonas.reporting.generations import generations, left_out_text, printable
 from autonas.reporting.importance import importances
-from autonas.reporting.marks import KINDS, SHOWN_AT_FIRST, Mark, marks, thinned
+from autonas.reporting.marks import KINDS, MOST_OF_A_KIND, SHOWN_AT_FIRST, Mark, marks, thinned
 from autonas.reporting.parallel import parallel
 from autonas.reporting.report import Report
 from autonas.reporting.stopping import stops, text_of
@@ -57,7 +59,9 @@ def write_report(
     Raises:
         ResourceError: no space or no permission there.
     """
-    return write_page(render(build_report(study), runs, promote), path)
+    target = Path(path)
+    write_file(target, render(build_report(study), runs, promote).encode("utf-8"))
+    return target
 
 
 def render(report: Report, runs: Mapping[str, Values] | None = None, promote: str | None = None) -> str:
@@ -94,13 +98,14 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
         panels=panels,
         kinds=[(kind, _KIND_NAMES[kind], kind in SHOWN_AT_FIRST) for kind in _kinds_of(found)],
         cut=[(_KIND_NAMES[kind], count) for kind, count in cut.items()],
+        most_of_a_kind=MOST_OF_A_KIND,
         parallel=parallel(report, found),
         search=search_section(report, shares),
         generations=generations(report),
         not_generated=left_out_text(report),
         promotions=tables.promotion_rows(study),
         runs=summary_table(runs) if runs else None,
-        run_findings=[(name, f, title_of(f)) for name, values in (runs or {}).items() for f in findings_of(values)],
+        run_findings=[(name, f, title_of(f.check)) for name, values in (runs or {}).items() for f in findings_of(values)],
         calibration=calibration,
         rates=rates,
         calibrated=calibrated,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from autonas.evaluation.plausibility import CHECKS, TITLES
+from autonas.evaluation.plausibility import CHECKS, title_of
 from autonas.evaluation.plausibility.findings import outcome_findings, rung_findings
 from autonas.evaluation.timing import reference_off
 from autonas.objective import OBJECTIVES, Objective
@@ -59,7 +59,7 @@ def _found(trials: Sequence[FinalTrial]) -> Iterator[Alarm]:
     order = list(CHECKS)
     for check, severity in sorted(groups, key=lambda key: order.index(key[0]) if key[0] in CHECKS else len(order)):
         found = groups[check, severity]
-        title = TITLES.get(check, check.replace("_", " ").capitalize())
+        title = title_of(check)
         numbers = tuple(dict.fromkeys(told.number for told in found))
         yield Alarm(severity="alarm" if severity == "alarm" else "note", title=title, text=_told(found), trials=numbers)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from autonas.evaluation.plausibility import TITLES
+from autonas.evaluation.plausibility import title_of
 from autonas.reporting.quantities import half_width, interval_text, score_text, value_text
 from autonas.trial import Finding, Score, from_json
 
@@ -63,11 +63,6 @@ def findings_of(values: Values) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: finding.severity != "alarm"))
 
 
-def title_of(finding: Finding) -> str:
-    """What a page calls the check that found something."""
-    return TITLES.get(finding.check, finding.check.replace("_", " ").capitalize())
-
-
 # What a study's report says of a full run, in this order; the others stand in the run's own page.
 SUMMARY: Final = {
     "val_loss": "Validation loss",
@@ -109,7 +104,7 @@ def text_lines(values: Values) -> Iterator[str]:
     for name, reason in values.get("missing", {}).items():
         yield f"NOT DONE {name}: {reason}"
     for finding in findings_of(values):
-        yield f"{finding.severity.upper()} {title_of(finding)}: {finding.text}"
+        yield f"{finding.severity.upper()} {title_of(finding.check)}: {finding.text}"
 
 
 def cell(score: Values | Score) -> str:

@@ -16,13 +16,13 @@ from autonas import pareto
 from autonas.arch import ArchSpec
 from autonas.errors import StudyError
 from autonas.objective import Objective
-from autonas.reporting.common import Common, common_architectures
 from autonas.reporting.comparison import comparable, leaves, objectives_text, pace_reasons
 from autonas.reporting.duel import Coverage, Duel, Volumes, coverages, duels, joint_draws, orders, union_box, volumes
 from autonas.reporting.finals import finals, rung_tokens, seed_noise
 from autonas.reporting.history import elapsed_s, values
 from autonas.reporting.quantities import duration_text, scaled_text, tokens_text
 from autonas.reporting.report import Alarm, FinalTrial, SeedNoise
+from autonas.reporting.reproduction import Common, common_architectures
 from autonas.reporting.spending import is_dated, spending_rule, total_flops
 from autonas.reporting.tables import facts
 from autonas.reporting.volume import REFERENCE, Box, likely

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autonas.objective import Objective
-from autonas.reporting.common import Common, reproductions
 from autonas.reporting.comparison import listed, objectives_text
 from autonas.reporting.duel import Duel, VolumePoint
 from autonas.reporting.quantities import (
@@ -18,6 +17,7 @@ from autonas.reporting.quantities import (
     spec_text,
     value_text,
 )
+from autonas.reporting.reproduction import Common, reproductions
 from autonas.reporting.side_by_side import Difference, SideBySide
 from autonas.trial import Score
 

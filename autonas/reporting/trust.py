@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autonas.evaluation.plausibility import CHECKS, TITLES
+from autonas.evaluation.plausibility import CHECKS, title_of
 from autonas.evaluation.plausibility.findings import judged_pairs, outcome_findings, rung_findings
 from autonas.reporting.report import Report
 from autonas.trial import Finding, Outcome, StudyRecord, TrialRecord
@@ -95,11 +95,6 @@ def checks_of(report: Report) -> dict[str, list[list[str]]]:
         final = {standing.number for standing in report.standings}
         trained = [trial for trial in trained if trial.number in final]
     return {str(trial.number): [[name, text] for name, text in trial.rungs[-1].checks.items()] for trial in trained}
-
-
-def title_of(check: str) -> str:
-    """What a page calls a check."""
-    return TITLES.get(check, check.replace("_", " ").capitalize())
 
 
 def why_not(check: str, trial: TrialRecord, outcome: Outcome) -> str:

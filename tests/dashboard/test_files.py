@@ -50,7 +50,10 @@ def test_a_curve_of_one_point_or_none_is_still_a_drawing() -> None:
     trial = TRIALS[0]
     for curve in ((), ((4096, 5.0),)):
         short = dataclasses.replace(trial, rungs=(dataclasses.replace(trial.rungs[0], curve=curve),))
-        ElementTree.fromstring(curve_svg(short))
+        root = ElementTree.fromstring(curve_svg(short))
+        assert f"{trial.rungs[0].scores['val_loss'].value:.3f}" in {element.text for element in root.iter()}, (
+            "its score is there"
+        )
 
 
 def test_samples_are_told_whole_line_by_line_and_visibly() -> None:

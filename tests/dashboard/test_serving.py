@@ -27,8 +27,8 @@ from autonas.errors import RequestError, StorageError, StudyError
 from autonas.ledger import JOURNAL, Ledger
 from autonas.ledger.shelf import Shelf
 from autonas.trial import Failure
+from tests.browsing import CHROMEDRIVER, CHROMIUM, browser
 from tests.ledger.examples import DISTRIBUTIONS, EXACT, PARAMS, RECIPE, SPEC, begin, outcome
-from tests.pages.test_browser import CHROMEDRIVER, CHROMIUM, browser
 
 __all__ = ["browser"]  # a fixture
 

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import html.parser
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -262,11 +263,10 @@ def test_a_full_disk_leaves_the_former_report_in_place(tmp_path: Path, monkeypat
     target = tmp_path / "report.html"
     target.write_text("the former report")
 
-    def full(self: Path, data: bytes) -> int:
-        self.touch()
+    def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResourceError, match="no space left"):
         write_report(make_study(), target)
     assert target.read_text() == "the former report"

@@ -17,11 +17,11 @@ from autonas import cost
 from autonas.errors import StudyError
 from autonas.evaluation.rates import wilson_interval
 from autonas.objective import OBJECTIVES
-from autonas.reporting.common import reproductions
 from autonas.reporting.comparison import comparable, leaves, reasons_against, same_order
 from autonas.reporting.duel import Draws, coverages, joint_draws, orders, union_box
 from autonas.reporting.finals import finals, seed_noise
 from autonas.reporting.front import build_report
+from autonas.reporting.reproduction import reproductions
 from autonas.reporting.side_by_side import SideBySide, compare, differences
 from autonas.reporting.spending import spent_by, total_flops
 from autonas.reporting.volume import hypervolume

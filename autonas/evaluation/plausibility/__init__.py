@@ -70,3 +70,8 @@ _ALL: Final = (
 )
 CHECKS: Final[Mapping[str, str]] = {name: catches for name, _, catches in _ALL}
 TITLES: Final[Mapping[str, str]] = {name: title for name, title, _ in _ALL}
+
+
+def title_of(check: str) -> str:
+    """What reports and pages call a check; one of another version by its name."""
+    return TITLES.get(check, check.replace("_", " ").capitalize())
