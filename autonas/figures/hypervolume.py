@@ -42,8 +42,8 @@ class _Axis:
 def hypervolume(report: Report, against: Against = "train_s") -> go.Figure | None:
     """The hypervolume with its 95 % interval; None before a trial has finished, and where the ledger does not tell the time.
 
-    Over training, random search and the forecast are drawn, too, where they are known; over tokens, random search. Over the
-    time since the study began neither can be told: how random trials would have shared its workers is not known.
+    Random search is drawn, too, where it is known; over the time since the study began it is that of workers who never wait.
+    Over training, so is the forecast.
     """
     points = report.hypervolume
     if not is_told(report, against):
@@ -94,7 +94,7 @@ def _axis(report: Report, against: Against) -> _Axis:
         now = max(float(points[-1].tokens), float(report.train_tokens), reached)
         return _Axis(title="tokens trained", unit="tokens", divisor=1.0, now=now, end=now, at=lambda point: float(point.tokens))
     if against == "elapsed_s":
-        now = max(points[-1].elapsed_s, 1e-6)
+        now = max(points[-1].elapsed_s, reached, 1e-6)
         seconds, unit = unit_of(now)
         title = f"{unit} since the study began, pauses included"
         now /= seconds
@@ -118,10 +118,8 @@ def _random_search(report: Report, against: Against) -> _Random | None:
         return None
     if against == "train_s":
         return _Random(spent=control.train_s, low=control.low, high=control.high, curve=control.curve)
-    found = control.by_tokens
-    if against == "tokens" and found is not None:
-        return _Random(spent=float(found.spent), low=found.low, high=found.high, curve=found.curve)
-    return None
+    found = control.by_tokens if against == "tokens" else control.by_elapsed
+    return None if found is None else _Random(spent=found.spent, low=found.low, high=found.high, curve=found.curve)
 
 
 def _highest(report: Report, against: Against) -> float:

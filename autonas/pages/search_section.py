@@ -115,6 +115,7 @@ def _hypervolume(report: Report, progress: Sequence[str]) -> dict[str, Any]:
         "thinning": thinning,
         "random": report.control is not None and bool(report.control.curve),
         "random_by_tokens": report.control is not None and report.control.by_tokens is not None,
+        "random_by_time": report.control is not None and report.control.by_elapsed is not None,
         "forecast": report.prospect is not None,
         "rows": [
             {

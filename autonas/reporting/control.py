@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from autonas.evaluation.intervals import t_quantile
 from autonas.reporting.agreement import is_control
 from autonas.reporting.report import Control, Reached
+from autonas.reporting.timeline import timeline
 from autonas.reporting.volume import Box, found_points, region
 from autonas.trial import StudyRecord, TrialRecord
 
@@ -47,11 +48,12 @@ def control_trials(study: StudyRecord) -> list[TrialRecord]:
 
 
 def random_control(
-    study: StudyRecord, numbers: Sequence[int], rows: Array, box: Box, train_s: float, train_tokens: int
+    study: StudyRecord, numbers: Sequence[int], rows: Array, box: Box, train_s: float, train_tokens: int, elapsed_s: float
 ) -> Control | None:
     """The hypervolume of random search after `train_s` seconds of training; None for studies without random trials.
 
-    `rows` (N, K) as compared are of the final trials `numbers`. Beside it, what it reaches with `train_tokens` tokens.
+    `rows` (N, K) as compared are of the final trials `numbers`. Beside it, what it reaches with `train_tokens` tokens, and in
+    `elapsed_s` seconds at the soonest.
     """
     trials = control_trials(study)
     if not trials:
@@ -80,13 +82,30 @@ def random_control(
     found[: len(placed)] = found_points(placed, points)
     known, without = rarefied(found), rarefied_without(found)
     value, low, high, curve = _scaled(known, without, share, own_s, train_s)
-    by_tokens = None
-    if own_tokens > 0:
-        of_tokens = _scaled(known, without, share, float(own_tokens), float(train_tokens))
-        by_tokens = Reached(spent=own_tokens, value=of_tokens[0], low=of_tokens[1], high=of_tokens[2], curve=of_tokens[3])
+    workers = _workers_throughout(study)
+
+    def reached_with(own: float, spent: float) -> Reached | None:
+        if own <= 0.0 or spent <= 0.0:
+            return None
+        value, low, high, curve = _scaled(known, without, share, own, spent)
+        return Reached(spent=own, value=value, low=low, high=high, curve=curve)
+
     return dataclasses.replace(
-        told, own=float(known[-1]) * share, value=value, low=low, high=high, curve=curve, by_tokens=by_tokens
+        told,
+        own=float(known[-1]) * share,
+        value=value,
+        low=low,
+        high=high,
+        curve=curve,
+        by_tokens=reached_with(float(own_tokens), float(train_tokens)),
+        by_elapsed=None if workers is None else reached_with(own_s / workers, elapsed_s),
     )
+
+
+def _workers_throughout(study: StudyRecord) -> int | None:
+    """How many jobs a study ran at one time, at most; None where it paused, or where not every job left word of when."""
+    lanes = timeline(study)
+    return lanes.places if lanes is not None and not lanes.untold and len(lanes.sessions) == 1 else None
 
 
 def _scaled(

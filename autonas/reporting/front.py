@@ -48,7 +48,8 @@ def build_report(study: StudyRecord) -> Report:
     if box is not None:
         points = volume.hypervolume(study, placed, objectives, noise)
         rows = volume.likely(placed, objectives, noise)
-        control = random_control(study, [trial.number for trial in placed], rows, box, train_seconds, train_tokens)
+        numbers = [trial.number for trial in placed]
+        control = random_control(study, numbers, rows, box, train_seconds, train_tokens, points[-1].elapsed_s)
     return Report(
         study=study,
         objectives=objectives,

@@ -36,10 +36,12 @@ def control_text(report: Report) -> str:
         drawn = "one trial was" if control.trials == 1 else f"{control.trials} trials were"
         return f"Only {drawn} drawn at random, too few to tell what random search alone would have reached."
     tokens = control.by_tokens
-    with_tokens = "" if tokens is None else f"; with as many tokens {tokens.value:.3f} ({tokens.low:.3f}–{tokens.high:.3f})"
+    others = "" if tokens is None else f"; with as many tokens {tokens.value:.3f} ({tokens.low:.3f}–{tokens.high:.3f})"
+    if (soonest := control.by_elapsed) is not None:
+        others += f"; in the same time, never idle, {soonest.value:.3f} ({soonest.low:.3f}–{soonest.high:.3f})"
     return (
         f"Random search alone would have reached {control.value:.3f} (95 % interval {control.low:.3f}–{control.high:.3f}) with "
-        f"as many seconds of training{with_tokens}, scaled up from {control.trials} random trials that reached "
+        f"as many seconds of training{others}, scaled up from {control.trials} random trials that reached "
         f"{control.own:.3f} in {duration_text(control.train_s)}.{dropped}"
     )
 

@@ -85,13 +85,13 @@ class HypervolumePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """What random search alone would have reached with as many tokens as the study trained, with its 95 % interval."""
+    """What random search alone would have reached with as much of something else as the study spent, with its 95 % interval."""
 
-    spent: int  # tokens that the random trials were trained on
+    spent: float  # that the random trials took
     value: float
     low: float
     high: float
-    curve: tuple[tuple[float, float], ...]  # (tokens, hypervolume on average)
+    curve: tuple[tuple[float, float], ...]  # (spent, hypervolume on average)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,9 @@ class Control:
     high: float | None
     curve: tuple[tuple[float, float], ...]  # (seconds in training jobs, hypervolume on average)
     by_tokens: Reached | None = None  # None where nothing can be told, and where the ledger does not tell tokens
+    # At the soonest, over the time since the study began in seconds: on all of its workers, never idle, and with nothing before
+    # and between the trainings. None where nothing can be told, and where the study paused or its jobs left no word of when.
+    by_elapsed: Reached | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

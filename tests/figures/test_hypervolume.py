@@ -69,13 +69,14 @@ def test_random_search_is_drawn_beside_it_and_the_forecast_behind() -> None:
     assert len(set(labels.values())) == 2, "one above its line, the other below"
 
 
-@pytest.mark.parametrize("against", ["train_s", "tokens"])
+@pytest.mark.parametrize("against", ["train_s", "elapsed_s", "tokens"])
 def test_random_search_has_its_interval_where_it_is_scaled_up_to(against: Against) -> None:
     report = build_report(with_controls(make_waiting_study(trials=40, survivors=14)))
     control = report.control
-    assert control is not None and control.by_tokens is not None and control.low is not None and control.high is not None
-    low, high = (control.low, control.high) if against == "train_s" else (control.by_tokens.low, control.by_tokens.high)
-    value = control.value if against == "train_s" else control.by_tokens.value
+    assert control is not None
+    reached = {"train_s": control, "elapsed_s": control.by_elapsed, "tokens": control.by_tokens}[against]
+    assert reached is not None and reached.low is not None and reached.high is not None
+    value, low, high = reached.value, reached.low, reached.high
     drawing = drawn(hypervolume(report, against))
     check(drawing)
     (end,) = (t for t in drawing["data"] if t.get("hovertemplate", "").startswith("as much random search"))
@@ -90,7 +91,11 @@ def test_random_search_has_its_interval_where_it_is_scaled_up_to(against: Agains
 
 @pytest.mark.parametrize("against", ["elapsed_s", "tokens"])
 def test_where_it_cannot_be_told_it_is_not_drawn(against: Against) -> None:
-    report = with_tokens(build_report(with_controls(make_study(trials=40, survivors=40))))
+    study = with_controls(make_study(trials=40, survivors=40))
+    unspanned = tuple(
+        dataclasses.replace(t, rungs=tuple(dataclasses.replace(o, span=None) for o in t.rungs)) for t in study.trials
+    )
+    report = with_tokens(build_report(dataclasses.replace(study, trials=unspanned)))
     drawing = drawn(hypervolume(report, against))
     assert not any(t.get("hovertemplate", "").startswith(("random", "as much random", "forecast")) for t in drawing["data"])
 

@@ -80,7 +80,7 @@ def test_random_search_and_times_are_told_as_they_were_counted() -> None:
     report = build_report(with_waiting(study, 6.0))
     text = " ".join(" ".join(Page(rendered(report)).text).split())
     assert "with its 95 % interval at the end" in text and "beside random search with as many tokens" in text
-    assert "Random search is missing here" in text and "were stopped by this search's own scheduler" in text
+    assert "Beside it, random search at the soonest" in text and "were stopped by this search's own scheduler" in text
     lanes = timeline(report.study)
     assert lanes is not None
     assert f"{duration_text(lanes.busy_s)} in all" in text and "add up to the time for which the workers above" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import itertools
 
 import numpy as np
@@ -14,6 +15,10 @@ from hypothesis.extra.numpy import arrays
 from autonas.evaluation.intervals import t_quantile
 from autonas.reporting import control, volume
 from autonas.reporting.front import build_report
+from autonas.reporting.history import moment
+from autonas.reporting.progress import control_text
+from autonas.reporting.timeline import timeline
+from autonas.trial import TrialRecord
 from tests.reporting.studies import make_study, make_waiting_study, with_controls
 
 
@@ -115,6 +120,39 @@ def test_with_as_many_tokens_it_is_the_same_curve_by_another_measure() -> None:
     assert tokens.curve[-1][0] == pytest.approx(report.train_tokens)
     silent = build_report(with_controls(make_study(trials=20, survivors=20))).control
     assert silent is not None and silent.value is not None and silent.by_tokens is None
+
+
+def test_over_the_time_it_is_that_of_workers_who_never_wait() -> None:
+    """So at every moment it has had at least as much training as the study, and cannot be set too low by its waiting."""
+    study = with_controls(make_waiting_study(trials=40, survivors=16))
+    report, lanes = build_report(study), timeline(study)
+    found = report.control
+    assert lanes is not None and found is not None and found.by_elapsed is not None and found.value is not None
+    soonest = found.by_elapsed
+    assert soonest.spent == pytest.approx(found.train_s / lanes.places)
+    assert soonest.curve[-1][0] == pytest.approx(report.hypervolume[-1].elapsed_s)
+    assert soonest.curve[-1][0] * lanes.places >= report.train_seconds and soonest.value >= found.value
+    with_each = dict(found.curve)
+    for elapsed, value in soonest.curve[:12]:  # as far as it was seen: the same trials, sooner
+        assert with_each[next(s for s in with_each if s == pytest.approx(elapsed * lanes.places))] == pytest.approx(value)
+    assert f"in the same time, never idle, {soonest.value:.3f}" in control_text(report)
+
+
+def test_over_the_time_it_is_not_told_where_the_study_paused() -> None:
+    study = with_controls(make_waiting_study(trials=40, survivors=16))
+    late = datetime.timedelta(hours=2)
+
+    def later(trial: TrialRecord) -> TrialRecord:
+        spans = [
+            dataclasses.replace(o.span, began_at=(moment(o.span.began_at) + late).isoformat()) for o in trial.rungs if o.span
+        ]
+        return dataclasses.replace(
+            trial, rungs=tuple(dataclasses.replace(o, span=span) for o, span in zip(trial.rungs, spans, strict=True))
+        )
+
+    paused = dataclasses.replace(study, trials=tuple(later(t) if t.number >= 20 else t for t in study.trials))
+    found = build_report(paused).control
+    assert found is not None and found.value is not None and found.by_elapsed is None
 
 
 def test_too_few_random_trials_tell_nothing() -> None:
