@@ -39,7 +39,7 @@ STYLES: tuple[Style, ...] = ("own", "llama", "gpt")
 
 @pytest.mark.slow
 def test_overhead_is_that_of_real_trials_on_warm_workers() -> None:
-    command = [sys.executable, "-m", "autonas.cli", "bench", "overhead", "--seconds", "1", "--trials-per-worker", "3"]
+    command = [sys.executable, "-m", "autonas", "bench", "overhead", "--seconds", "1", "--trials-per-worker", "3"]
     command += ["--workers", "1", "--device", "cpu", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -89,7 +89,7 @@ def test_real_searches_take_turns_and_what_has_ended_is_not_repeated(
     space = write_space(tmp_path / "small.yaml", code_corpus, budget={"trials": 4, "repeats": 0})
     command = ["bench", "studies", "--space", str(space), "--samplers", "autonas,random", "--seeds", "2", "--engine", "inline"]
     command += ["--out", str(tmp_path / "trials"), "--json"]
-    whole = [sys.executable, "-m", "autonas.cli", *command]
+    whole = [sys.executable, "-m", "autonas", *command]
     with subprocess.Popen(whole, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as killed:
         assert killed.stderr is not None
         next(line for line in killed.stderr if b"seed 1" in line)  # one round has ended

@@ -62,7 +62,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, code_corpus: Path) -> Pa
     folder = tmp_path_factory.mktemp("workplace")
     space = write_space(folder / "small.yaml", code_corpus, objectives=["val_loss", "params", "latency", "collapse_rate"])
     (folder / "arch.yaml").write_text("layers: 1\nwidth: 16\nheads: 2\nkv_heads: 1\n")
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--tensorboard"]
+    command = [sys.executable, "-m", "autonas", "search", "--space", str(space), "--tensorboard"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=dict(os.environ))
     (folder / "search.out").write_text(done.stdout)
     (folder / "search.err").write_text(done.stderr)
@@ -110,7 +110,7 @@ def test_the_examples_of_the_help_texts_parse() -> None:
 
     for name in COMMANDS:
         text = subprocess.run(
-            [sys.executable, "-m", "autonas.cli", name, "--help"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "autonas", name, "--help"], capture_output=True, text=True, check=True
         ).stdout
         example = text.split("example:  autonas ")[1].strip()
         assert make_parser().parse_args(shlex.split(example)).command == name
@@ -426,7 +426,7 @@ def test_a_full_disk_or_a_forbidden_folder_is_one_message(workplace: Path, run: 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path, code_corpus: Path) -> None:
     space = write_space(workplace / "long.yaml", code_corpus, name="long", budget={"rungs": ["400K", "900K"]})
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", space.name]
+    command = [sys.executable, "-m", "autonas", "search", "--space", space.name]
     with subprocess.Popen(
         command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     ) as process:
@@ -444,7 +444,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path, code_corpus
 
 
 def test_a_reader_that_goes_away_is_no_error(workplace: Path) -> None:
-    script = f"{sys.executable} -m autonas.cli front small --json | head -c 10"
+    script = f"{sys.executable} -m autonas front small --json | head -c 10"
     done = subprocess.run(
         ["bash", "-c", script], cwd=workplace, capture_output=True, text=True, check=False, env=dict(os.environ)
     )

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 def command(folder: Path, *words: str) -> str:
     """What a command says on standard output; it must end well."""
     found = subprocess.run(
-        [sys.executable, "-m", "autonas.cli", *words], cwd=folder, capture_output=True, text=True, timeout=900, check=False
+        [sys.executable, "-m", "autonas", *words], cwd=folder, capture_output=True, text=True, timeout=900, check=False
     )
     assert found.returncode == 0, f"autonas {' '.join(words)}: {found.stderr[-2000:]}"
     return found.stdout

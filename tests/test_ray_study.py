@@ -127,7 +127,7 @@ def write_retries(space: Path) -> Path:
 @pytest.mark.slow
 def test_a_controller_killed_at_random_moments_goes_on_as_if_nothing_had_been(space: Path, tmp_path: Path) -> None:
     expected = autonas.search(space, out=tmp_path / "whole", engine=INLINE)
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(tmp_path / "killed")]
+    command = [sys.executable, "-m", "autonas", "search", "--space", str(space), "--out", str(tmp_path / "killed")]
     command += ["--workers", "1", "--device", "cpu", "--quiet"]
     rng = random.Random(1)
     codes = []
@@ -156,7 +156,7 @@ def test_a_controller_killed_at_random_moments_goes_on_as_if_nothing_had_been(sp
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_within_seconds_and_leaves_no_workers(space: Path, tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "autonas", "search", "--space", str(space), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
@@ -325,7 +325,7 @@ def test_a_folder_that_a_node_does_not_see_is_one_clear_message(
 
 @pytest.mark.slow
 def test_a_wrong_token_is_told_as_that(two_nodes: TwoNodes, space: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "autonas", "search", "--space", str(space), "--out", str(tmp_path / "out")]
     command += ["--ray-address", two_nodes.cluster.address]
     environment = {**os.environ, "RAY_AUTH_TOKEN": "f" * 64}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
@@ -337,7 +337,7 @@ def test_a_wrong_token_is_told_as_that(two_nodes: TwoNodes, space: Path, tmp_pat
 @pytest.mark.slow
 def test_two_studies_share_one_ray(two_nodes: TwoNodes, space: Path, tmp_path: Path) -> None:
     """Each in a process of its own, at the same time; each as it would be alone."""
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(tmp_path / "trials")]
+    command = [sys.executable, "-m", "autonas", "search", "--space", str(space), "--out", str(tmp_path / "trials")]
     command += ["--ray-address", two_nodes.cluster.address, "--workers", "1", "--device", "cpu", "--quiet", "--json"]
     processes = [
         subprocess.Popen([*command, "--study", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)

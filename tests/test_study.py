@@ -334,7 +334,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_study_can_go_on_without_it(
 
 
 def _command(space: Path, out: Path, *, resume: bool) -> list[str]:
-    command = [sys.executable, "-m", "autonas.cli", "search", "--space", str(space), "--out", str(out), "--engine", "inline"]
+    command = [sys.executable, "-m", "autonas", "search", "--space", str(space), "--out", str(out), "--engine", "inline"]
     return [*command, "--quiet", *(["--resume"] if resume else [])]
 
 

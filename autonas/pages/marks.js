@@ -31,12 +31,30 @@
     return `M${radius},0C${radius},${bend} ${bend},${radius} 0,${radius}C${-bend},${radius} ${-radius},${bend} ${-radius},0C${-radius},${-bend} ${-bend},${-radius} 0,${-radius}C${bend},${-radius} ${radius},${-bend} ${radius},0Z`;
   }
 
+  // Where a number stands beside its point, in pixels: on the side with the fewest points, where no other number is (`taken`).
+  function beside(name, { x, y, text, away }, visible, taken) {
+    const { xaxis, yaxis } = autonas.drawnFigures.get(name)?._fullLayout || {};
+    if (!xaxis?.d2p || !yaxis?.d2p) return [0, away];
+    const half = 4 * text.length + 1, side = away + half - 4, [px, py] = [xaxis.d2p(x), yaxis.d2p(y)];
+    const hidden = (box) => (taken.some((other) => Math.abs(box.x - other.x) < half + other.half && Math.abs(box.y - other.y) < 14) ? 1e6 : 0)
+      + [...placesOf(name).values()].flat().filter(({ index, points: [[across, along]] }) => (!visible || visible[index] !== false)
+        && Math.abs(xaxis.d2p(across) - box.x) < half + 3 && Math.abs(yaxis.d2p(along) - box.y) < 9).length;
+    let best = null;
+    for (const [right, up] of [[0, away], [0, -away], [side, 0], [-side, 0]]) {
+      const box = { right, up, x: px + right, y: py - up, half };
+      box.hidden = hidden(box);
+      if (!best || box.hidden < best.hidden) best = box;
+    }
+    taken.push(best);
+    return [best.right, best.up];
+  }
+
   const marks = new Map(); // role -> {trial, colour, size}; a size of 0 is a number without a ring
   function drawnOver(name) {
     const { layout } = figures[name], own = placesOf(name), isScatter = name.startsWith("scatter-");
     const shapes = [...(layout.shapes || [])].map(autonas.coloured), annotations = [...(layout.annotations || [])].map(autonas.coloured);
-    const visible = autonas.visible?.(name, figures[name].data), numbered = new Set();
-    for (const { trial, colour, size } of marks.values()) {
+    const visible = autonas.visible?.(name, figures[name].data), numbered = new Set(), taken = [];
+    for (const { trial, colour, size } of [...marks.values()].sort((one, other) => other.size - one.size)) {
       for (const { xref, yref, index, isLine, points } of own.get(String(trial)) || []) {
         if (visible && visible[index] === false) continue; // a ring around nothing would lie
         const line = { color: autonas.colour(colour), width: 2.2 };
@@ -45,7 +63,8 @@
           if (size) shapes.push({ type: "path", path: ring(size), xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line, layer: "above" });
           if (!isScatter || numbered.has(trial)) continue;
           const place = (value, axis) => layout[axis.replace(/^([xy])/, "$1axis")]?.type === "log" ? Math.log10(value) : value;
-          annotations.push({ x: place(x, xref), y: place(y, yref), xref, yref, text: String(trial), showarrow: false, yshift: size ? size + 9 : 14, font: { size: 12, color: autonas.colour(size ? colour : "ink") } });
+          const text = String(trial), [xshift, yshift] = beside(name, { x, y, text, away: size ? size + 9 : 14 }, visible, taken);
+          annotations.push({ x: place(x, xref), y: place(y, yref), xref, yref, text, showarrow: false, xshift, yshift, font: { size: 12, color: autonas.colour(size ? colour : "ink") } });
           numbered.add(trial);
         }
       }

@@ -66,7 +66,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`autonas dashboard` on a free port, and the address that it prints."""
-    command = [sys.executable, "-m", "autonas.cli", "dashboard", *arguments, "--port", "0"]
+    command = [sys.executable, "-m", "autonas", "dashboard", *arguments, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
         try:
             assert process.stdout is not None and process.stderr is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,13 @@ def test_the_knee_and_the_best_of_each_objective_are_numbered_in_the_figures(bro
         wanted.add(str(min(report.front, key=lambda s: (s.trial.scores[objective.name].value, s.number)).number))
     read = "return document.getElementById('figure-scatter-val_loss-params').layout.annotations.map((note) => note.text)"
     assert set(browser.execute_script(read)) == wanted
+    boxes = """return [...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map((figure) =>
+        [...figure.querySelectorAll(".annotation-text")].map((text) => text.getBoundingClientRect().toJSON()))"""
+    for numbers in browser.execute_script(boxes):
+        assert len(numbers) == len(wanted)
+        for one, other in itertools.combinations(numbers, 2):
+            apart = [one[low] >= other[high] or other[low] >= one[high] for low, high in (("left", "right"), ("top", "bottom"))]
+            assert any(apart), "one number hides another"
 
 
 def test_how_sure_a_pick_is_agrees_with_draws_of_our_own(browser: Any, tmp_path: Path) -> None:

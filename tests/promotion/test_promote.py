@@ -140,7 +140,7 @@ def test_tokens_are_written_as_they_come(study: Path, run: Run, monkeypatch: pyt
 
 
 def state_told(*parts: str) -> bool:
-    command = [sys.executable, "-m", "autonas.cli", "status", "small"]
+    command = [sys.executable, "-m", "autonas", "status", "small"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     unwrapped = " ".join(told.replace("\\\n", " ").split())
     return all(part in unwrapped for part in parts)
@@ -151,7 +151,7 @@ def state_told(*parts: str) -> bool:
 def test_a_promotion_killed_in_the_middle_and_resumed_is_the_whole_one(study: Path, run: Run, number: int) -> None:
     steps = 500
     whole = autonas.promote("small", steps=steps, engine=INLINE, run="whole")
-    command = [sys.executable, "-m", "autonas.cli", "promote", "small", "--engine", "inline", "--steps", str(steps)]
+    command = [sys.executable, "-m", "autonas", "promote", "small", "--engine", "inline", "--steps", str(steps)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:

@@ -327,7 +327,7 @@ def test_a_cancelled_second_look_says_how_to_go_on(study: Path) -> None:
 def test_a_promotion_killed_again_and_again_is_that_of_no_kill(study: Path, whole: Path) -> None:
     """kill -9 among the new trainings, between them and the run, and in the run, each time a little later than seen."""
     rng = random.Random(7)
-    command = [sys.executable, "-m", "autonas.cli", "promote", "small", "--engine", "inline"]
+    command = [sys.executable, "-m", "autonas", "promote", "small", "--engine", "inline"]
     seen = ("retest/outcomes/*", 1), ("retest/outcomes/*", 3), ("retest/outcomes/*", 6), ("run.json", 1), ("metrics.jsonl", 1)
     kills = 0
     for pattern, count in (*seen, ("nothing", 1)):

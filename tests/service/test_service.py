@@ -37,7 +37,7 @@ def folder(code_corpus: Path, run: LoadedRun, tmp_path_factory: pytest.TempPathF
 
 def begin(folder: Path, *options: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
     """A server process of both runs, and its address."""
-    command = [sys.executable, "-m", "autonas.cli", "serve", "--run", "small", "--run", "long=other", "--port", "0", *options]
+    command = [sys.executable, "-m", "autonas", "serve", "--run", "small", "--run", "long=other", "--port", "0", *options]
     process = subprocess.Popen(
         [*command, "--threads", "1"],
         cwd=folder,
