@@ -1,5 +1,5 @@
-// Trials marked in all figures: a ring around a point with the trial's number, or its line drawn again. They are shapes and
-// annotations, which Plotly draws anew in a millisecond, where a trace would take the whole figure.
+// Trials marked in all figures: a ring around a point with the trial's number, or its line drawn again. All of them are shapes,
+// which Plotly draws anew in a millisecond; for an annotation or a trace it draws the whole figure.
 "use strict";
 (() => {
   const { figures } = autonas.data;
@@ -31,12 +31,14 @@
     return `M${radius},0C${radius},${bend} ${bend},${radius} 0,${radius}C${-bend},${radius} ${-radius},${bend} ${-radius},0C${-radius},${-bend} ${-bend},${-radius} 0,${-radius}C${bend},${-radius} ${radius},${-bend} ${radius},0Z`;
   }
 
-  // Where a number stands beside its point, in pixels: on the side with the fewest points, where no other number is (`taken`).
+  // Where a number stands beside its point, in pixels: within the panel, where no other number is (`taken`), on the side with the
+  // fewest points.
   function beside(name, { x, y, text, away }, visible, taken) {
     const { xaxis, yaxis } = autonas.drawnFigures.get(name)?._fullLayout || {};
     if (!xaxis?.d2p || !yaxis?.d2p) return [0, away];
     const half = 4 * text.length + 1, side = away + half - 4, [px, py] = [xaxis.d2p(x), yaxis.d2p(y)];
-    const hidden = (box) => (taken.some((other) => Math.abs(box.x - other.x) < half + other.half && Math.abs(box.y - other.y) < 14) ? 1e6 : 0)
+    const cut = (box) => Math.min(box.x - half, xaxis._length - box.x - half) < 0 || Math.min(box.y, yaxis._length - box.y) < 7;
+    const hidden = (box) => (cut(box) ? 1e9 : 0) + (taken.some((other) => Math.abs(box.x - other.x) < half + other.half && Math.abs(box.y - other.y) < 14) ? 1e6 : 0)
       + [...placesOf(name).values()].flat().filter(({ index, points: [[across, along]] }) => (!visible || visible[index] !== false)
         && Math.abs(xaxis.d2p(across) - box.x) < half + 3 && Math.abs(yaxis.d2p(along) - box.y) < 9).length;
     let best = null;
@@ -52,7 +54,7 @@
   const marks = new Map(); // role -> {trial, colour, size}; a size of 0 is a number without a ring
   function drawnOver(name) {
     const { layout } = figures[name], own = placesOf(name), isScatter = name.startsWith("scatter-");
-    const shapes = [...(layout.shapes || [])].map(autonas.coloured), annotations = [...(layout.annotations || [])].map(autonas.coloured);
+    const shapes = [...(layout.shapes || [])].map(autonas.coloured);
     const visible = autonas.visible?.(name, figures[name].data), numbered = new Set(), taken = [];
     for (const { trial, colour, size } of [...marks.values()].sort((one, other) => other.size - one.size)) {
       for (const { xref, yref, index, isLine, points } of own.get(String(trial)) || []) {
@@ -62,14 +64,15 @@
         for (const [x, y] of points) {
           if (size) shapes.push({ type: "path", path: ring(size), xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line, layer: "above" });
           if (!isScatter || numbered.has(trial)) continue;
-          const place = (value, axis) => layout[axis.replace(/^([xy])/, "$1axis")]?.type === "log" ? Math.log10(value) : value;
           const text = String(trial), [xshift, yshift] = beside(name, { x, y, text, away: size ? size + 9 : 14 }, visible, taken);
-          annotations.push({ x: place(x, xref), y: place(y, yref), xref, yref, text, showarrow: false, xshift, yshift, font: { size: 12, color: autonas.colour(size ? colour : "ink") } });
+          const label = { text, padding: 0, font: { size: 12, color: autonas.colour(size ? colour : "ink") } };
+          const path = `M${xshift - 1},${yshift - 1}H${xshift + 1}V${yshift + 1}H${xshift - 1}Z`;
+          shapes.push({ type: "path", path, xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line: { width: 0 }, layer: "above", label });
           numbered.add(trial);
         }
       }
     }
-    return { shapes, annotations };
+    return { shapes };
   }
   autonas.remark = (name) => {
     const element = autonas.drawnFigures.get(name);

@@ -112,7 +112,7 @@ def test_brushes_zooms_and_marks_outlast_a_change_of_colours(browser: Any, tmp_p
     browser.execute_script("Plotly.relayout('figure-scatter-val_loss-params', {'yaxis.range[0]': 5, 'yaxis.range[1]': 5.2})")
     state = """const figure = document.getElementById("figure-scatter-val_loss-params");
         return JSON.stringify([figure.data.map((trace) => trace.selectedpoints), figure.layout.yaxis.range,
-            figure.layout.yaxis.tickmode, figure.layout.shapes.length, figure.layout.annotations.length])"""
+            figure.layout.yaxis.tickmode, figure.layout.shapes.length])"""
     before = browser.execute_script(state)
     browser.find_element("id", "theme").click()
     assert wait_for(browser, f"(() => {{{state}}})() === {before!r}")

@@ -131,12 +131,14 @@ def test_the_knee_and_the_best_of_each_objective_are_numbered_in_the_figures(bro
     wanted = {str(report.knee.number)}
     for objective in report.objectives:
         wanted.add(str(min(report.front, key=lambda s: (s.trial.scores[objective.name].value, s.number)).number))
-    read = "return document.getElementById('figure-scatter-val_loss-params').layout.annotations.map((note) => note.text)"
-    assert set(browser.execute_script(read)) == wanted
-    boxes = """return [...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map((figure) =>
-        [...figure.querySelectorAll(".annotation-text")].map((text) => text.getBoundingClientRect().toJSON()))"""
-    for numbers in browser.execute_script(boxes):
-        assert len(numbers) == len(wanted)
+    read = """return [...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map((figure) => {
+        const texts = [...figure.querySelectorAll(".shape-label text")], box = (part) => part.getBoundingClientRect().toJSON();
+        return [texts.map((text) => text.textContent), texts.map(box), box(figure.querySelector(".nsewdrag"))]; })"""
+    for texts, numbers, panel in browser.execute_script(read):
+        assert set(texts) == wanted and len(texts) == len(wanted)
+        for one in numbers:
+            assert panel["left"] - 2 <= one["left"] and one["right"] <= panel["right"] + 2, "cut off"
+            assert panel["top"] - 4 <= one["top"] and one["bottom"] <= panel["bottom"] + 4, "cut off"
         for one, other in itertools.combinations(numbers, 2):
             apart = [one[low] >= other[high] or other[low] >= one[high] for low, high in (("left", "right"), ("top", "bottom"))]
             assert any(apart), "one number hides another"
