@@ -61,7 +61,7 @@ def make_job(dataset: Dataset, folder: Path, steps: int = 24, **changes: Any) ->
     return dataclasses.replace(job, kind="run", budget=budget, checkpoint_every_s=0.0, **changes)
 
 
-@pytest.mark.parametrize("step", [3, 12, 17, 21])
+@pytest.mark.parametrize("step", [17, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 12, 21))])
 def test_a_run_over_stages_that_is_killed_ends_as_the_whole_one(dataset: Dataset, tmp_path: Path, step: int) -> None:
     whole = run_job(make_job(dataset, tmp_path / "whole", curriculum=STAGES))
     assert whole.ok, whole.failure

@@ -17,11 +17,15 @@
     const limit = form.elements[`limit-${name}`], weight = form.elements[`weight-${name}`], most = form.elements[`most-${name}`];
     limit.max = steps[k].length;
     limit.value = limit.defaultValue = steps[k].length;
-    limit.addEventListener("input", () => { typed[k] = null; most.removeAttribute("aria-invalid"); });
+    limit.addEventListener("input", () => { typed[k] = null; });
     most.addEventListener("change", () => {
       const text = most.value.trim(), found = numberOf(text, objectives[k].unit);
-      most.toggleAttribute("aria-invalid", Number.isNaN(found));
-      if (Number.isNaN(found)) return;
+      if (Number.isNaN(found)) {
+        most.setAttribute("aria-invalid", "true");
+        answer.replaceChildren(make("p", `“${text}” is no limit of ${objectives[k].title.toLowerCase()}. Write a number, such as ${{ parameters: "100k", bytes: "1M", share: "5 %" }[objectives[k].unit] || "1.5"}, or any.`));
+        autonas.recommend?.(null);
+        return;
+      }
       typed[k] = found === null ? null : { value: found, text: String(found) };
       const place = found === null ? -1 : steps[k].findLastIndex((step) => step <= found);
       limit.value = found === null ? steps[k].length : Math.max(place, 0);
@@ -35,6 +39,7 @@
     if (text === "" || text === "any") return null;
     const parts = /^[≤<]?\s*([\d.,]+(?:e[+-]?\d+)?)\s*([kKmMgG%]?)(?:[a-zA-Z].*)?$/.exec(text.replace(/(\d),(?=\d{3}\b)/g, "$1"));
     if (!parts) return NaN;
+    if (unit === "share" && Number(parts[1]) > 1 && parts[2] !== "%") return NaN; // 20, where 20 % is meant or nothing
     const scale = { k: 1e3, K: 1e3, m: 1e6, M: 1e6, g: 1e9, G: 1e9, "%": 0.01 }[["parameters", "FLOP/token", "bytes", "share"].includes(unit) ? parts[2] : ""] ?? 1;
     return Number((Number(parts[1]) * scale).toPrecision(12));
   }
@@ -111,6 +116,7 @@
       const text = limit === null ? "any" : ["parameters", "bytes", "FLOP/token"].includes(unit) ? limit.toLocaleString("en") : unit === "share" ? `${Number((100 * limit).toPrecision(5))} %` : String(limit);
       form.elements[`limit-${name}`].setAttribute("aria-valuetext", limit === null ? "no limit" : `at most ${text} ${unitText(unit)}`.trim());
       most.value = text;
+      most.removeAttribute("aria-invalid");
       document.getElementById(`weight-${name}-told`).textContent = `× ${want.weights[k]}`;
       form.elements[`weight-${name}`].disabled = want.by !== "knee";
     });
@@ -126,7 +132,7 @@
     const link = make("a", `Trial ${picked}`, "trial pick");
     link.href = `#trial-${picked}`;
     link.dataset.trial = picked;
-    head.append(link, make("span", autonas.at(columns.spec, index.get(picked)), "spec"));
+    head.append(link, " ", make("span", autonas.at(columns.spec, index.get(picked)), "spec"));
     const list = make("dl", null, "scores");
     for (const { name, title, unit } of objectives) {
       const [value, low, high] = ["value", "low", "high"].map((part) => scoreOf(picked, name, part));

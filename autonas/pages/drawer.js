@@ -4,6 +4,7 @@
   const { make, at, valueText, intervalText, unitText, probabilityText, copyButton, scaled } = autonas;
   const columns = autonas.data.trials, extras = autonas.data.extras;
   const index = new Map(columns.number.map((number, i) => [String(number), i]));
+  const lastRung = columns.number.reduce((last, _, i) => Math.max(last, at(columns.rung, i) ?? 0), 0);
   autonas.hasTrial = (trial) => index.has(trial);
   autonas.specOf = (trial) => at(columns.spec, index.get(trial)) || "no architecture";
 
@@ -74,7 +75,8 @@
       rows.push([[title, make("small", [unitText(unit), name].filter(Boolean).join(" · "))], valueText(value, unit, (high - low) / 2), make("span", how, "how")]);
     }
     if (!rows.length) return [];
-    const about = comparable ? [] : [make("p", "Scored short of the last rung: not to be compared with the front.", "how")];
+    const merged = at(columns.repeat_of, i), unlike = merged !== null ? `Merged into trial ${merged}, which stands for both.` : at(columns.rung, i) < lastRung ? "Scored short of the last rung: not to be compared with the front." : "Not compared with the front.";
+    const about = comparable ? [] : [make("p", unlike, "how")];
     return [make("h3", "Scores"), ...about, table(rows, ["score", "value", "95 % interval, and how measured"])];
   }
 
@@ -131,7 +133,7 @@
     const parts = [make("h3", "Architecture")];
     if (at(columns.spec, i)) parts.push(diagram(own));
     else parts.push(make("p", "Its parameters describe no architecture.", "how"));
-    parts.push(...bars("Parameters", columns.parts.params, i, ""), ...bars("FLOPs of a token's forward pass", columns.parts.flops, i, ""));
+    parts.push(...bars("Parameters", columns.parts.params, i, ""), ...bars("FLOPs of a token's forward pass, mean over the context", columns.parts.flops, i, ""));
     const more = make("details");
     more.append(make("summary", "As in a space file"), table(Object.entries(own).filter(([, value]) => value !== null).map(([name, value]) => [name, String(value)])));
     const print = at(columns.fingerprint, i);

@@ -101,6 +101,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
           if (mode && element.layout[axis].tickmode !== mode) Plotly.relayout(element, { [`${axis}.tickmode`]: mode });
         }
         for (const listen of listeners) listen("relayout", null, name, event);
+        if (Object.keys(event).some((key) => /^[xy]axis\d*\.(auto)?range/.test(key))) autonas.remark?.(name);
       });
       element.dataset.drawn = "";
       // Its buttons can be reached; what it draws, its label and a table tell in words.
@@ -138,8 +139,11 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     for (const [name, element] of drawn) {
       const { data, layout } = coloured(figures[name]);
       data.forEach((trace, index) => { trace.visible = element.data[index].visible; });
-      for (const [key, axis] of Object.entries(element.layout)) if (/^[xy]axis/.test(key) && axis.autorange === false) Object.assign(layout[key], { range: axis.range, autorange: false, ...(axis.tickmode ? { tickmode: axis.tickmode } : {}) });
-      Plotly.react(element, data, narrowed(layout, element), config()).then(() => redone(name));
+      // A zoom is put back after the whole was drawn: otherwise it would be taken for the whole.
+      const zoomed = {}, { dragmode } = element.layout;
+      for (const [key, axis] of Object.entries(element.layout)) if (/^[xy]axis/.test(key) && axis.autorange === false) Object.assign(zoomed, { [`${key}.range`]: [...axis.range], ...(axis.tickmode ? { [`${key}.tickmode`]: axis.tickmode } : {}) });
+      const put = () => Object.keys(zoomed).length ? Plotly.relayout(element, zoomed) : null;
+      Plotly.react(element, data, { ...narrowed(layout, element), dragmode }, config()).then(put).then(() => redone(name));
     }
     for (const listen of listeners) listen("theme");
   }
@@ -172,7 +176,12 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     const own = traces.map((trace, index) => index).filter((index) => traces[index].customdata && (traces[index].mode || "").startsWith("markers"));
     if (!own.length || !("drawn" in element.dataset)) return;
     const chosen = own.map((index) => keptTrials === null ? null : traces[index].customdata.map((trial, i) => keptTrials.has(String([trial].flat()[0])) ? i : -1).filter((i) => i >= 0));
-    Plotly.restyle(element, { selectedpoints: chosen, unselected: { marker: { opacity: 0.12 }, textfont: { color: "rgba(0,0,0,0)" } } }, own);
+    const bars = {};
+    for (const [error, side] of ["error_x", "error_y"].flatMap((error) => [[error, "array"], [error, "arrayminus"]])) {
+      // Bars have no style of their own for points that are not selected: those are left without one.
+      if (own.some((index) => traces[index][error]?.[side])) bars[`${error}.${side}`] = own.map((index, k) => traces[index][error]?.[side]?.map((reach, i) => chosen[k] === null || chosen[k].includes(i) ? reach : null));
+    }
+    Plotly.restyle(element, { selectedpoints: chosen, unselected: { marker: { opacity: 0.12 }, textfont: { color: "rgba(0,0,0,0)" } }, ...bars }, own);
   }
 
   // A small figure that is none of the page's own, such as a part of one.

@@ -76,7 +76,10 @@
   }
   autonas.remark = (name) => {
     const element = autonas.drawnFigures.get(name);
-    if (element && "drawn" in element.dataset) Plotly.relayout(element, drawnOver(name));
+    if (!element || !("drawn" in element.dataset)) return;
+    // Plotly adds to these lists of each axis's shapes without emptying them, and then falls over shapes that are gone.
+    for (const [key, axis] of Object.entries(element._fullLayout)) if (/^[xy]axis/.test(key)) axis._shapeIndices = [];
+    Plotly.relayout(element, drawnOver(name));
   };
   // Mark a trial in all figures under a role ("lit", "pick", "mine", "best-…"), or nothing (null).
   autonas.mark = (role, trial, colour, size = 9) => {

@@ -63,12 +63,12 @@
     }
     if (!Object.keys(wanted).length) return;
     zooming = true;
-    const all = [...autonas.drawnFigures].filter(([other]) => other !== name && other.startsWith("scatter-")).map(([other, element]) => {
+    const all = [...autonas.drawnFigures].filter(([other]) => other !== name && other.startsWith("scatter-")).map(async ([other, element]) => {
       const [, x, y] = other.split("-"), update = {};
       for (const [axis, objective] of [["xaxis", x], ["yaxis", y]]) if (objective in wanted) Object.assign(update, wanted[objective] === null ? { [`${axis}.autorange`]: true } : { [`${axis}.range`]: wanted[objective] });
       return Object.keys(update).length ? Plotly.relayout(element, update) : null;
     });
-    Promise.all(all).then(() => { zooming = false; });
+    Promise.allSettled(all).then(() => { zooming = false; });
   }
 
   document.addEventListener("click", (event) => {

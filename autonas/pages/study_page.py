@@ -122,7 +122,8 @@ def _best(report: Report) -> list[tuple[str, int]]:
     found = [("Knee", report.knee.number)] if report.knee else []
     for objective in report.objectives if report.front else ():
         best = min(report.front, key=lambda s: (s.trial.scores[objective.name].value, s.number))
-        found.append((f"Best {objective.title.lower()}", best.number))
+        best_of = "Fewest" if objective.name == "params" else "Best"
+        found.append((f"{best_of} {objective.title.lower()}", best.number))
     return found
 
 

@@ -309,7 +309,8 @@ def _amount(report: Report, objective: Objective, picked: Standing, other: Stand
         return f"{its / own:.2g} times {_NOUNS[objective.name]}"
     if objective.unit == "share":
         points = abs(100 * gap)
-        return f"{points:.0f} {'point' if round(points) == 1 else 'points'} {direction} {objective.name}"
+        amount = f"{points:.0f}" if round(points) else f"{points:.1g}"
+        return f"{amount} {'point' if round(points) == 1 else 'points'} {direction} {objective.name}"
     error = _error(report, objective, picked, other)
     return f"{abs(gap):.2f}{f' ± {error:.2f}' if error else ''} {objective.unit.partition('/')[0]} {direction} {objective.name}"
 

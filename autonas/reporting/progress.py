@@ -38,7 +38,8 @@ def control_text(report: Report) -> str:
     tokens = control.by_tokens
     others = "" if tokens is None else f"; with as many tokens {tokens.value:.3f} ({tokens.low:.3f}–{tokens.high:.3f})"
     if (soonest := control.by_elapsed) is not None:
-        others += f"; in the same time, never idle, {soonest.value:.3f} ({soonest.low:.3f}–{soonest.high:.3f})"
+        span = f"{soonest.value:.3f} ({soonest.low:.3f}–{soonest.high:.3f})"
+        others += f"; in the time until the last trial finished, never idle, {span}"
     return (
         f"Random search alone would have reached {control.value:.3f} (95 % interval {control.low:.3f}–{control.high:.3f}) with "
         f"as many seconds of training{others}, scaled up from {control.trials} random trials that reached "

@@ -44,7 +44,7 @@ def _what(study: StudyRecord, rungs: Sequence[RungSummary]) -> str:
     )
     unfit = sum(t.state == "infeasible" and not t.rungs for t in study.trials)
     turned = f", {unfit} more turned away before training" if unfit else ""
-    longest = tokens_text(rungs[-1].tokens)
+    longest = tokens_text(rungs[-1].tokens + (rungs[-1].cooldown_tokens or 0))
     return f"{_count(begun, 'architecture')} trained on up to {longest} tokens{turned}."
 
 

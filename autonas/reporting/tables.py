@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autonas.arch import ArchSpec
+from autonas.reporting.finals import Z95
 from autonas.reporting.history import beats
 from autonas.reporting.marks import kind_of
 from autonas.reporting.quantities import (
@@ -129,7 +130,7 @@ def _front_row(standing: Standing, cells: tuple[ScoreCell, ...]) -> FrontRow:
         probability_text=probability_text(standing.probability),
         cells=cells,
         difference="–" if difference is None else "best" if is_best else f"+{difference.value:.3f}",
-        difference_error="" if difference is None or is_best else f"± {difference.error:.3f}",
+        difference_error="" if difference is None or is_best else f"± {Z95 * difference.error:.3f}",
         difference_sort=0.0 if difference is None else difference.value,
         seeds=trial.seeds,
         gap="–" if gap is None else f"{round(gap.value, 2) or 0.0:+.2f}".replace("-", "−"),

@@ -131,7 +131,7 @@ class Watch:
             place = f"between {found['first']:,} and {found['last']:,} tokens"
         return "gradient_norm", (
             f"the gradient norm was above {ABOVE_MEDIAN:g} times its running median {times}, {place}; "
-            f"at most {found['factor']:.3g} times, {found['norm']:.3g} at {found['at']:,} tokens"
+            f"at the highest it was {found['factor']:.3g} times, a norm of {found['norm']:.3g}, at {found['at']:,} tokens"
         )
 
     def _rise_finding(self, stable_end: int | None) -> tuple[str, str] | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from autonas.reporting.front import build_report
 from tests.browsing import browser, needs_chromium, webdriver
-from tests.pages.views import DELETE, ESCAPE, UP, columns, kept, opened, wait_for
+from tests.pages.views import DELETE, ESCAPE, UP, columns, kept, numbered, opened, point_at, wait_for
 from tests.reporting.studies import make_study
 
 __all__ = ["browser"]  # a fixture
@@ -86,6 +87,60 @@ def test_zooming_one_panel_zooms_the_same_objective_in_the_others(browser: Any, 
         browser.execute_script("return document.getElementById('figure-scatter-params-latency').layout.xaxis.range.join()")
         != "4,4.5"
     )
+
+
+RANGES = """[...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map(
+    (figure) => ["xaxis", "yaxis"].map((axis) => figure._fullLayout[axis].range.map((end) => Number(end.toFixed(3)))))"""
+
+
+def test_pointing_at_trials_leaves_zooming_and_going_back_as_they_were(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=40, survivors=16)
+    knee = build_report(study).knee
+    assert knee is not None
+    opened(browser, study, tmp_path)
+    whole = browser.execute_script(f"return {RANGES}")
+    for row in (1, 4, 2):
+        point_at(browser, f".front-table tbody tr:nth-child({row})")
+        assert wait_for(browser, "document.querySelector('.lit')")
+    point_at(browser, "h1")
+    near = [round(knee.trial.scores["val_loss"].value + away, 3) for away in (-0.02, 0.2)]
+    zoom = f"{{'xaxis.range[0]': {near[0]}, 'xaxis.range[1]': {near[1]}}}"
+    browser.execute_script(f"Plotly.relayout('figure-scatter-val_loss-params', {zoom})")
+    followed = f"JSON.stringify({RANGES}).split('[{near[0]},{near[1]}]').length === 4"
+    assert wait_for(browser, followed), "the other two of the loss follow"
+    assert wait_for(browser, "new Promise((done) => setTimeout(() => done(true), 200))")
+    assert all(str(knee.number) in numbers for numbers in numbered(browser)), "numbers are placed anew, and none is cut off"
+    browser.execute_script(
+        "Plotly.relayout('figure-scatter-val_loss-params', {'xaxis.autorange': true, 'yaxis.autorange': true})"
+    )
+    assert wait_for(browser, f"JSON.stringify({RANGES}) === {json.dumps(json.dumps(whole, separators=(',', ':')))}")
+    assert browser.get_log("browser") == []
+
+
+def test_the_whole_can_be_gone_back_to_after_a_change_of_colours(browser: Any, tmp_path: Path) -> None:
+    opened(browser, make_study(trials=40, survivors=16), tmp_path)
+    own = "document.getElementById('figure-scatter-val_loss-params')"
+    read = f"{own}._fullLayout.xaxis.range.map((end) => end.toPrecision(5)).join()"
+    whole = browser.execute_script(f"return {read}")
+    browser.execute_script(f"Plotly.relayout({own}, {{'xaxis.range[0]': 5, 'xaxis.range[1]': 5.2, dragmode: 'pan'}})")
+    browser.find_element("id", "theme").click()
+    assert wait_for(browser, f"{own}.layout.paper_bgcolor === '#14161a' && {read} === '5.0000,5.2000'")
+    assert browser.execute_script(f"return {own}.layout.dragmode") == "pan"
+    browser.execute_script(f"{own}.querySelector('.modebar-btn[data-val=reset]').dispatchEvent(new MouseEvent('click'))")
+    assert wait_for(browser, f"{read} === {whole!r}")
+    browser.find_element("id", "theme").click()
+
+
+def test_brushing_takes_the_bars_of_what_is_dropped_too(browser: Any, tmp_path: Path) -> None:
+    opened(browser, make_study(trials=40, survivors=16), tmp_path)
+    bars = """[...document.getElementById("figure-scatter-val_loss-latency").data].flatMap((trace) => trace.customdata.flatMap(
+        (own, i) => trace.error_x?.array?.[i] ? [own[0]] : []))"""
+    every = set(browser.execute_script(f"return {bars}"))
+    axis = browser.find_element("css selector", ".brushable[data-title='width']")
+    axis.send_keys(UP)
+    assert every & kept(browser) != every and set(browser.execute_script(f"return {bars}")) == every & kept(browser)
+    axis.send_keys(ESCAPE)
+    assert set(browser.execute_script(f"return {bars}")) == every
 
 
 def test_a_finger_brushes_too(browser: Any, tmp_path: Path) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 from autonas.promotion.select import Preference, choose
 from autonas.reporting.front import build_report
 from tests.browsing import browser, needs_chromium, webdriver
-from tests.pages.views import ESCAPE, marked, opened
+from tests.pages.views import ESCAPE, marked, numbered, opened, wait_for
 from tests.reporting.studies import make_study
 
 __all__ = ["browser"]  # a fixture
@@ -98,15 +97,21 @@ def test_a_limit_can_be_written_and_nonsense_is_marked(browser: Any, tmp_path: P
         field.value = arguments[0];
         field.dispatchEvent(new Event("change", {bubbles: true}));
         const told = document.getElementById("recommended").innerText;
-        return [autonas.wanted().limits[1], field.hasAttribute("aria-invalid"), told]"""
+        return [autonas.wanted().limits[1], field.getAttribute("aria-invalid") === "true", told]"""
     for text in (f"{most}", f"{most:,}", f"{most / 1e3}k", f"{most / 1e6} M", f"≤ {most}"):
         limit, invalid, told = browser.execute_script(write, text)
         assert limit == most and not invalid, text
         pick = choose(report, Preference(limits={"params": most}))
         assert f"Trial {pick.trial}" in told and f"--limit params={most}" in told
     assert browser.execute_script(write, "any")[:2] == [None, False]
-    limit, invalid, _ = browser.execute_script(write, "small")
-    assert invalid and limit is None
+    limit, invalid, told = browser.execute_script(write, "small")
+    assert invalid and limit is None and "“small” is no limit of parameters" in told and "100k" in told
+    browser.find_element("css selector", "#choice [type=reset]").click()
+    assert wait_for(browser, "document.getElementById('recommended').innerText.startsWith('Trial')")
+    assert not browser.find_elements("css selector", "#choice [aria-invalid]")
+    shares = write.replace("most-params", "most-collapse_rate").replace("limits[1]", "limits[3]")
+    assert browser.execute_script(shares, "20 %")[:2] == [0.2, False]
+    assert browser.execute_script(shares, "20")[1], "of what is shown in per cent, 20 is no share"
 
 
 def test_a_pick_of_ones_own_is_marked_until_it_is_taken_back(browser: Any, tmp_path: Path) -> None:
@@ -131,17 +136,8 @@ def test_the_knee_and_the_best_of_each_objective_are_numbered_in_the_figures(bro
     wanted = {str(report.knee.number)}
     for objective in report.objectives:
         wanted.add(str(min(report.front, key=lambda s: (s.trial.scores[objective.name].value, s.number)).number))
-    read = """return [...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map((figure) => {
-        const texts = [...figure.querySelectorAll(".shape-label text")], box = (part) => part.getBoundingClientRect().toJSON();
-        return [texts.map((text) => text.textContent), texts.map(box), box(figure.querySelector(".nsewdrag"))]; })"""
-    for texts, numbers, panel in browser.execute_script(read):
-        assert set(texts) == wanted and len(texts) == len(wanted)
-        for one in numbers:
-            assert panel["left"] - 2 <= one["left"] and one["right"] <= panel["right"] + 2, "cut off"
-            assert panel["top"] - 4 <= one["top"] and one["bottom"] <= panel["bottom"] + 4, "cut off"
-        for one, other in itertools.combinations(numbers, 2):
-            apart = [one[low] >= other[high] or other[low] >= one[high] for low, high in (("left", "right"), ("top", "bottom"))]
-            assert any(apart), "one number hides another"
+    for numbers in numbered(browser):
+        assert set(numbers) == wanted
 
 
 def test_how_sure_a_pick_is_agrees_with_draws_of_our_own(browser: Any, tmp_path: Path) -> None:

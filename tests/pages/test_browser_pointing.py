@@ -78,6 +78,15 @@ def test_a_link_to_a_trial_opens_its_details(browser: Any, tmp_path: Path) -> No
     assert "not to be compared with the front" in browser.find_element("id", "inspector").text
 
 
+def test_a_repeat_is_told_to_be_merged_and_not_to_be_short(browser: Any, tmp_path: Path) -> None:
+    study = make_study()
+    repeat = next(trial for trial in study.trials if trial.repeat_of is not None and trial.state == "complete")
+    browser.get("about:blank")
+    browser.get(f"{write_report(study, tmp_path / 'report.html').as_uri()}#trial-{repeat.number}")
+    words = browser.find_element("id", "inspector").text
+    assert f"Merged into trial {repeat.repeat_of}" in words and "short of the last rung" not in words
+
+
 def test_the_parts_of_a_trial_add_up_to_its_parameters(browser: Any, tmp_path: Path) -> None:
     from autonas import cost
 

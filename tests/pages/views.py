@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,27 @@ def columns(browser: Any) -> dict[int, dict[str, str]]:
 def kept(browser: Any) -> set[int]:
     read = "return [...document.querySelectorAll('svg.parallel .mark:not(.out)')].map(m => Number(m.dataset.trial))"
     return set(browser.execute_script(read))
+
+
+def numbered(browser: Any) -> list[list[str]]:
+    """The trials that are numbered in each scatter plot, after seeing that no number is cut off or lies on another."""
+    read = """return [...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map((figure) => {
+        const texts = [...figure.querySelectorAll(".shape-label text")], box = (part) => part.getBoundingClientRect().toJSON();
+        const panel = box(figure.querySelector(".nsewdrag"));
+        return [texts.map((text) => text.textContent), texts.map(box), panel]; })"""
+    found = []
+    for texts, boxes, panel in browser.execute_script(read):
+        within = [
+            (text, box)
+            for text, box in zip(texts, boxes, strict=True)
+            if panel["left"] <= (box["left"] + box["right"]) / 2 <= panel["right"]
+            and panel["top"] <= (box["top"] + box["bottom"]) / 2 <= panel["bottom"]
+        ]
+        for text, box in within:
+            assert panel["left"] - 2 <= box["left"] and box["right"] <= panel["right"] + 2, f"{text} is cut off"
+            assert panel["top"] - 4 <= box["top"] and box["bottom"] <= panel["bottom"] + 4, f"{text} is cut off"
+        for (_, one), (_, other) in itertools.combinations(within, 2):
+            apart = [one[low] >= other[high] or other[low] >= one[high] for low, high in (("left", "right"), ("top", "bottom"))]
+            assert any(apart), "one number hides another"
+        found.append([text for text, _ in within])
+    return found

@@ -135,7 +135,7 @@ def test_over_the_time_it_is_that_of_workers_who_never_wait() -> None:
     with_each = dict(found.curve)
     for elapsed, value in soonest.curve[:12]:  # as far as it was seen: the same trials, sooner
         assert with_each[next(s for s in with_each if s == pytest.approx(elapsed * lanes.places))] == pytest.approx(value)
-    assert f"in the same time, never idle, {soonest.value:.3f}" in control_text(report)
+    assert f"in the time until the last trial finished, never idle, {soonest.value:.3f}" in control_text(report)
 
 
 def test_over_the_time_it_is_not_told_where_the_study_paused() -> None:

@@ -54,7 +54,7 @@ class Gap:
         """For an outcome's checks."""
         return (
             f"validation {self.validation:.3f} less training {self.training:.3f}: "
-            f"{self.excess:+.3f} ± {self.error:.3f} nats beyond what the texts explain"
+            f"{self.excess:+.3f} ± {t_quantile(self.freedom) * self.error:.3f} nats (95 %) beyond what the texts explain"
         )
 
 
