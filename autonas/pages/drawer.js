@@ -57,7 +57,8 @@
     }
     for (const [severity, title, text] of extras.findings[trial] || []) {
       const line = make("p", null, severity);
-      line.append(make("strong", `${severity === "alarm" ? "Alarm" : "Note"}: ${title}. `), text);
+      const told = `${text.charAt(0).toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
+      line.append(make("strong", `${severity === "alarm" ? "Alarm" : "Note"}: ${title}. `), told);
       parts.push(line);
     }
     parts.push(...scores(trial, i, comparable), ...neighbours(trial), ...curve(trial), ...architecture(i), ...samples(trial), ...checks(trial));
