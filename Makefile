@@ -48,7 +48,7 @@ lint: .venv/installed-tests
 
 # Two at a time, a file by one of them: what a file's tests share is made once.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu" --durations=10
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu" --durations=20
 
 test-slow: .venv/installed-tests .venv/installed-slow
 	$(BIN)/pytest -m "slow and not gpu" --durations=10

@@ -147,6 +147,7 @@ def trained(code_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return again
 
 
+@pytest.mark.slow
 def test_a_training_is_compared_with_every_peer(trained: dict[str, Any]) -> None:
     rows = {row["peer_name"]: row for row in trained["rows"] if row["metric"] == "training"}
     assert rows.keys() == {peer.title for peer in PEERS.values()}
@@ -160,6 +161,7 @@ def test_a_training_is_compared_with_every_peer(trained: dict[str, Any]) -> None
     assert trained["environment"]["packages"]["transformers"]
 
 
+@pytest.mark.slow
 def test_all_that_train_reach_the_same_loss(trained: dict[str, Any]) -> None:
     for style, said in trained["conditions"]["styles"].items():
         losses = {name: one["final_loss"] for name, one in said["contestants"].items()}
@@ -178,6 +180,7 @@ def test_losses_that_differ_are_said_loudly_and_meet_no_goal() -> None:
     assert train._peer_row(task, "hf", same, 1, here).met is True
 
 
+@pytest.mark.slow
 def test_efficiencies_are_shares_of_rates_of_the_same_run(trained: dict[str, Any]) -> None:
     rows = [row for row in trained["rows"] if row["metric"] in ("MFU", "roofline efficiency")]
     assert len(rows) == 2 * len(STYLES)

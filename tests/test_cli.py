@@ -198,6 +198,7 @@ def test_a_run_is_trained_resumed_and_used(workplace: Path, run: Run, monkeypatc
     assert "steps was 20, is 30" in err
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_and_compared(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     if not Path("run").exists():
@@ -223,6 +224,7 @@ def test_a_run_is_evaluated_and_compared(workplace: Path, run: Run, monkeypatch:
         assert code == 2 and message in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_latency_measured_here_serves_as_a_table(workplace: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     Path("whole.yaml").write_text(Path("arch.yaml").read_text() + "vocab_size: 300\ncontext_length: 64\n")

@@ -1,4 +1,5 @@
-"""Objectives against each other: every trial that has a value in both, intervals for those on the front."""
+"""Objectives against each other: every trial with a value in both, intervals for those on the front, and at the edges the
+trials that were turned away, failed or were stopped before they had the other value."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from autonas.reporting.scales import log_ticks
 from autonas.trial import Score
 
 MOST_LABELS = 16
+_MARGIN = {"l": 8, "r": 12, "t": 30, "b": 8}  # px; the tools of a panel stand above it, and hide none of its points
 
 
 def pairs(report: Report) -> list[tuple[Objective, Objective]]:
@@ -25,10 +27,18 @@ def pairs(report: Report) -> list[tuple[Objective, Objective]]:
     return [(objectives[column], objectives[row]) for row in range(1, len(objectives)) for column in range(row)]
 
 
-def scatter(report: Report, across: Objective, up: Objective, found: Sequence[Mark] | None = None) -> go.Figure:
-    """One objective against another. Kinds of trials that are no candidates are there and hidden at first."""
+def scatter(
+    report: Report, across: Objective, up: Objective, found: Sequence[Mark] | None = None, *, named: bool = True
+) -> go.Figure:
+    """One objective against another. Kinds of trials that are no candidates are there and hidden at first.
+
+    Trials of a small front are `named` by their numbers; a page numbers them itself, where they hide least.
+    """
     drawn = thinned(marks(report))[0] if found is None else found
-    return theme.figure(traces(drawn, across, up), x=_axis(across, drawn), y=_axis(up, drawn), height=280)
+    at_edges = edges(drawn, across, up)
+    more = {"xaxis2": _edge("x"), "yaxis2": _edge("y")} if at_edges else {}
+    shown = [*traces(drawn, across, up, named=named), *at_edges]
+    return theme.figure(shown, x=_axis(across, drawn), y=_axis(up, drawn), height=298, margin=_MARGIN, **more)
 
 
 def scatter_matrix(report: Report) -> go.Figure:
@@ -54,26 +64,26 @@ def scatter_matrix(report: Report) -> go.Figure:
     return made
 
 
-def traces(found: Sequence[Mark], across: Objective, up: Objective) -> list[go.Scatter]:
+def traces(found: Sequence[Mark], across: Objective, up: Objective, *, named: bool = True) -> list[go.Scatter]:
     """One trace for each kind of trial; `meta.kind` names it."""
     made = []
+    named = named and sum(mark.kind in ("front", "knee") for mark in found) <= MOST_LABELS
     for kind in KINDS:
         own = [mark for mark in found if mark.kind == kind and across.name in mark.scores and up.name in mark.scores]
         if not own and kind not in SHOWN_AT_FIRST:
             continue
-        colour, symbol, size = theme.MARKS[kind]
+        colour = theme.MARKS[kind][0]
         on_front = kind in ("front", "knee")
-        named = on_front and sum(mark.kind in ("front", "knee") for mark in found) <= MOST_LABELS
         x, y = [mark.scores[across.name] for mark in own], [mark.scores[up.name] for mark in own]
         made.append(
             go.Scatter(
                 x=[score.value for score in x],
                 y=[score.value for score in y],
-                mode="markers+text" if named else "markers",
-                text=[str(mark.number) for mark in own] if named else None,
+                mode="markers+text" if named and on_front else "markers",
+                text=[str(mark.number) for mark in own] if named and on_front else None,
                 textposition="top center",
                 textfont={"size": 11, "color": theme.LIGHT["ink"]},
-                marker={"color": theme.LIGHT[colour], "symbol": symbol, "size": size, "line": _outline(kind)},
+                marker=_marker(kind),
                 error_x=_bars(x, colour) if on_front else None,
                 error_y=_bars(y, colour) if on_front else None,
                 customdata=[[mark.number] for mark in own],
@@ -86,6 +96,43 @@ def traces(found: Sequence[Mark], across: Objective, up: Objective) -> list[go.S
             )
         )
     return made
+
+
+def edges(found: Sequence[Mark], across: Objective, up: Objective) -> list[go.Scatter]:
+    """Trials that are no candidates and have one of the two values: above it at the top, or beside it at the right."""
+    made = []
+    for known, missing, place in ((across, up, "top"), (up, across, "right")):
+        for kind in KINDS:
+            has_one = [mark for mark in found if known.name in mark.scores and missing.name not in mark.scores]
+            own = [mark for mark in has_one if mark.kind == kind]
+            if not own or kind in SHOWN_AT_FIRST:
+                continue
+            values, end = [mark.scores[known.name].value for mark in own], [1] * len(own)
+            made.append(
+                go.Scatter(
+                    **({"x": values, "y": end, "yaxis": "y2"} if place == "top" else {"x": end, "y": values, "xaxis": "x2"}),
+                    mode="markers",
+                    marker=_marker(kind),
+                    customdata=[[mark.number] for mark in own],
+                    hovertemplate=_template(kind, across, up, missing),
+                    name=kind,
+                    meta={"kind": kind},
+                    visible=False,
+                    cliponaxis=False,
+                )
+            )
+    return made
+
+
+def _edge(letter: str) -> dict[str, Any]:
+    """The axis of a panel's edges: what stands at 1 has no value, and stays there at every zoom, within reach."""
+    other = {"x": "y", "y": "x"}[letter]
+    return {"overlaying": letter, "anchor": other, "range": [0, 1.01], "fixedrange": True, "visible": False}
+
+
+def _marker(kind: str) -> dict[str, Any]:
+    colour, symbol, size = theme.MARKS[kind]
+    return {"color": theme.LIGHT[colour], "symbol": symbol, "size": size, "line": _outline(kind)}
 
 
 def _outline(kind: str) -> dict[str, Any]:
@@ -132,10 +179,12 @@ def _hover(mark: Mark, across: Objective, up: Objective) -> str:
     return "<br>".join([*lines, mark.text])
 
 
-def _template(kind: str, across: Objective, up: Objective) -> str:
+def _template(kind: str, across: Objective, up: Objective, missing: Objective | None = None) -> str:
     """The same for the many, without intervals and architecture: a text for each would be most of a page's bytes."""
     extra = "" if kind == "final" else f"{kind}: not comparable"
     formats = {"share": ".1%", **dict.fromkeys(theme.SCALED_UNITS, ".4~s")}
-    lines = [f"{o.title}: %{{{axis}:{formats.get(o.unit, '.4~g')}}}" for o, axis in ((across, "x"), (up, "y"))]
-    values = "<br>".join(lines)
-    return f"<b>Trial %{{customdata[0]}}</b><br>{values}<extra>{extra}</extra>"
+    values = [
+        f"{o.title}: " + ("none" if o is missing else f"%{{{axis}:{formats.get(o.unit, '.4~g')}}}")
+        for o, axis in ((across, "x"), (up, "y"))
+    ]
+    return f"<b>Trial %{{customdata[0]}}</b><br>{'<br>'.join(values)}<extra>{extra}</extra>"

@@ -31,7 +31,9 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
   // What a figure draws: a line for each point, with its series, trial, place and interval.
   autonas.figureCsv = (name) => {
     const { data, layout } = figures[name];
-    const title = (axis) => layout[axis.replace(/^([xy])/, "$1axis")]?.title?.text || axis;
+    // A trial at an edge has no value there.
+    const axisOf = (ref) => layout[ref.replace(/^([xy])/, "$1axis")], under = (ref = "x") => axisOf(ref)?.overlaying ?? ref;
+    const title = (ref) => axisOf(ref)?.title?.text || ref, value = (ref, found) => under(ref) === ref ? found : "";
     const rows = [["series", "panel", "trial", "x", "y", "x_low", "x_high", "y_low", "y_high", "x is", "y is"]];
     data.forEach((trace, index) => {
       const x = trace.x || [], y = trace.y || [];
@@ -39,7 +41,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
       for (let i = 0; i < Math.max(x.length, y.length); i++) {
         if (x[i] === null || y[i] === null) continue;
         const own = [trace.customdata?.[i]].flat()[0];
-        rows.push([trace.name || `series ${index + 1}`, (trace.xaxis || "x").slice(1) || "1", own ?? "", x[i], y[i], reach(trace.error_x, x[i], i, -1), reach(trace.error_x, x[i], i, 1), reach(trace.error_y, y[i], i, -1), reach(trace.error_y, y[i], i, 1), title(trace.xaxis || "x"), title(trace.yaxis || "y")]);
+        rows.push([trace.name || `series ${index + 1}`, under(trace.xaxis).slice(1) || "1", own ?? "", value(trace.xaxis || "x", x[i]), value(trace.yaxis || "y", y[i]), reach(trace.error_x, x[i], i, -1), reach(trace.error_x, x[i], i, 1), reach(trace.error_y, y[i], i, -1), reach(trace.error_y, y[i], i, 1), title(under(trace.xaxis)), title(under(trace.yaxis || "y"))]);
       }
     });
     return autonas.csvOf(rows);
@@ -87,7 +89,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     await ready;
     drawn.set(name, element);
     const { data, layout } = coloured(figures[name]);
-    element.classList.toggle("panelled", "xaxis2" in layout); // wider than a phone, which can scroll it
+    element.classList.toggle("panelled", "xaxis2" in layout && !layout.xaxis2.overlaying); // wider than a phone, which can scroll it
     for (const [index, visible] of (autonas.visible?.(name, figures[name].data) || []).entries()) data[index].visible = visible;
     Plotly.newPlot(element, data, narrowed(layout, element), config()).then(() => {
       element.on("plotly_hover", (event) => tell("hover", event, name));

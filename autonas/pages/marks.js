@@ -31,31 +31,36 @@
     return `M${radius},0C${radius},${bend} ${bend},${radius} 0,${radius}C${-bend},${radius} ${-radius},${bend} ${-radius},0C${-radius},${-bend} ${-bend},${-radius} 0,${-radius}C${bend},${-radius} ${radius},${-bend} ${radius},0Z`;
   }
 
-  // Where a number stands beside its point, in pixels: within the panel, where no other number is (`taken`), on the side with the
-  // fewest points.
-  function beside(name, { x, y, text, away }, visible, taken) {
-    const { xaxis, yaxis } = autonas.drawnFigures.get(name)?._fullLayout || {};
-    if (!xaxis?.d2p || !yaxis?.d2p) return [0, away];
-    const half = 4 * text.length + 1, side = away + half - 4, [px, py] = [xaxis.d2p(x), yaxis.d2p(y)];
-    const cut = (box) => Math.min(box.x - half, xaxis._length - box.x - half) < 0 || Math.min(box.y, yaxis._length - box.y) < 7;
-    const hidden = (box) => (cut(box) ? 1e9 : 0) + (taken.some((other) => Math.abs(box.x - other.x) < half + other.half && Math.abs(box.y - other.y) < 14) ? 1e6 : 0)
-      + [...placesOf(name).values()].flat().filter(({ index, points: [[across, along]] }) => (!visible || visible[index] !== false)
-        && Math.abs(xaxis.d2p(across) - box.x) < half + 3 && Math.abs(yaxis.d2p(along) - box.y) < 9).length;
+  // Where points and numbers lie in a panel, in pixels from its corner; null before the panel is drawn.
+  function placing(name, visible) {
+    const layout = autonas.drawnFigures.get(name)?._fullLayout || {}, axisOf = (ref) => layout[ref.replace(/^([xy])/, "$1axis")];
+    if (!axisOf("x")?.d2p || !axisOf("y")?.d2p) return null;
+    const place = ({ xref, yref }, [x, y]) => [axisOf(xref).d2p(x), axisOf(yref).d2p(y)];
+    const shown = [...placesOf(name).values()].flat().filter(({ index }) => !visible || visible[index] !== false);
+    return { width: axisOf("x")._length, height: axisOf("y")._length, place, points: shown.map((one) => place(one, one.points[0])), taken: [] };
+  }
+
+  // Where a number stands beside its point: within the panel, where no other number is, on the side with the fewest points.
+  function beside({ width, height, points, taken }, [px, py], text, away) {
+    const half = 4 * text.length + 1, side = away + half - 4;
     let best = null;
     for (const [right, up] of [[0, away], [0, -away], [side, 0], [-side, 0]]) {
-      const box = { right, up, x: px + right, y: py - up, half };
-      box.hidden = hidden(box);
-      if (!best || box.hidden < best.hidden) best = box;
+      const x = px + right, y = py - up;
+      const isCut = Math.min(x - half, width - x - half) < 0 || Math.min(y, height - y) < 7;
+      const isTaken = taken.some((other) => Math.abs(x - other.x) < half + other.half && Math.abs(y - other.y) < 14);
+      const covered = points.filter(([across, along]) => Math.abs(across - x) < half + 3 && Math.abs(along - y) < 9).length;
+      const hidden = (isCut ? 1e9 : 0) + (isTaken ? 1e6 : 0) + covered;
+      if (!best || hidden < best.hidden) best = { right, up, x, y, half, hidden, isTaken };
     }
-    taken.push(best);
-    return [best.right, best.up];
+    return best;
   }
 
   const marks = new Map(); // role -> {trial, colour, size}; a size of 0 is a number without a ring
   function drawnOver(name) {
     const { layout } = figures[name], own = placesOf(name), isScatter = name.startsWith("scatter-");
     const shapes = [...(layout.shapes || [])].map(autonas.coloured);
-    const visible = autonas.visible?.(name, figures[name].data), numbered = new Set(), taken = [];
+    const visible = autonas.visible?.(name, figures[name].data), numbered = new Set();
+    let panel = null;
     for (const { trial, colour, size } of [...marks.values()].sort((one, other) => other.size - one.size)) {
       for (const { xref, yref, index, isLine, points } of own.get(String(trial)) || []) {
         if (visible && visible[index] === false) continue; // a ring around nothing would lie
@@ -64,7 +69,12 @@
         for (const [x, y] of points) {
           if (size) shapes.push({ type: "path", path: ring(size), xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line, layer: "above" });
           if (!isScatter || numbered.has(trial)) continue;
-          const text = String(trial), [xshift, yshift] = beside(name, { x, y, text, away: size ? size + 9 : 14 }, visible, taken);
+          const text = String(trial), away = size ? size + 9 : 14;
+          panel ??= placing(name, visible);
+          const place = panel && beside(panel, panel.place({ xref, yref }, [x, y]), text, away);
+          if (place?.isTaken && !size) continue; // pointing at it tells its number
+          if (place) panel.taken.push(place);
+          const xshift = place?.right ?? 0, yshift = place?.up ?? away;
           const label = { text, padding: 0, font: { size: 12, color: autonas.colour(size ? colour : "ink") } };
           const path = `M${xshift - 1},${yshift - 1}H${xshift + 1}V${yshift + 1}H${xshift - 1}Z`;
           shapes.push({ type: "path", path, xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line: { width: 0 }, layer: "above", label });
@@ -81,7 +91,7 @@
     for (const [key, axis] of Object.entries(element._fullLayout)) if (/^[xy]axis/.test(key)) axis._shapeIndices = [];
     Plotly.relayout(element, drawnOver(name));
   };
-  // Mark a trial in all figures under a role ("lit", "pick", "mine", "best-…"), or nothing (null).
+  // Mark a trial in all figures under a role ("lit", "pick", "mine", "numbered-…"), or nothing (null).
   autonas.mark = (role, trial, colour, size = 9) => {
     if ((marks.get(role)?.trial ?? null) === trial) return;
     if (trial === null) marks.delete(role); else marks.set(role, { trial: String(trial), colour, size });

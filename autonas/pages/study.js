@@ -134,7 +134,7 @@
     for (const element of elementsOf(mine)) element.classList.add("my-pick");
     autonas.mark("mine", mine, "second", 17);
   };
-  for (const [k, number] of autonas.data.best.entries()) autonas.mark(`best-${k}`, number, "ink", 0);
+  for (const [k, number] of autonas.data.numbered.entries()) autonas.mark(`numbered-${k}`, number, "ink", 0);
 
   // Which kinds of trial are in sight, and which of them pass the brushes.
   const kinds = document.getElementById("kinds");

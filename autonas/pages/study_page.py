@@ -16,7 +16,7 @@ from typing import Any
 
 from autonas.data.cache import write_file
 from autonas.evaluation.plausibility import title_of
-from autonas.figures.scatter import pairs, scatter
+from autonas.figures.scatter import MOST_LABELS, edges, pairs, scatter
 from autonas.pages.html import page
 from autonas.pages.search_section import search_figures, search_section
 from autonas.promotion.select import neighbours
@@ -72,16 +72,20 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
     found, cut = thinned(marks(report))
     rows, shares = tables.front_rows(report), importances(report)
     panels = [(f"scatter-{across.name}-{up.name}", across, up) for across, up in pairs(report)] if rows else []
+    numbered = [number for _, number in _best(report)]
+    if few := len(report.front) <= MOST_LABELS:
+        numbered += [standing.number for standing in report.front]
     return page(
         "study.html",
         styles=("page.css",),
         scripts=SCRIPTS,
-        figures={name: scatter(report, across, up, found) for name, across, up in panels} | search_figures(report, shares),
+        figures={name: scatter(report, across, up, found, named=False) for name, across, up in panels}
+        | search_figures(report, shares),
         data={
             "study": printable(study.name),
             "file": re.sub(r"[^\w.-]+", "_", study.name) or "study",
             "promote": printable(promote or shlex.join(["autonas", "promote", study.name])),
-            "best": [number for _, number in _best(report)],
+            "numbered": numbered,
             "promotions": _printable(_promotions(study)),
             "objectives": [{"name": o.name, "title": o.title, "unit": o.unit, "log": o.logarithmic} for o in report.objectives],
             "trials": _printable(trial_columns(report)),
@@ -96,6 +100,8 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
         bar_width=tables.BAR_WIDTH,
         best=_best(report),
         panels=panels,
+        all_numbered=few,
+        at_edges=any(edges(found, across, up) for _, across, up in panels),
         kinds=[(kind, _KIND_NAMES[kind], kind in SHOWN_AT_FIRST) for kind in _kinds_of(found)],
         cut=[(_KIND_NAMES[kind], count) for kind, count in cut.items()],
         most_of_a_kind=MOST_OF_A_KIND,

@@ -25,6 +25,10 @@ def points(figure: Any) -> dict[int, tuple[str, float, float]]:
     return found
 
 
+def on_edge(trace: Any) -> bool:
+    return (trace.xaxis or "x", trace.yaxis or "y") != ("x", "y")
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_every_pair_of_objectives_is_drawn_once_with_every_final_trial(count: int) -> None:
     names = ("val_loss", "params", "latency", "collapse_rate", "memory")[:count]
@@ -48,6 +52,39 @@ def test_trials_short_of_the_last_rung_are_there_hidden_and_say_that_they_are_no
     assert {number for (number,) in stopped.customdata} == {t.number for t in study.trials if t.state == "stopped"}
 
 
+def test_who_has_only_one_of_two_scores_stands_at_the_edge_beside_it() -> None:
+    study = make_study(infeasible=6, failures=2)
+    report = build_report(study)
+    others = [mark for mark in marks(report) if mark.kind not in ("front", "knee", "final")]
+    seen = set()
+    for across, up in pairs(report):
+        figure = scatter(report, across, up)
+        told = points(figure)  # each at most once
+        for mark in others:
+            x, y = mark.scores.get(across.name), mark.scores.get(up.name)
+            wanted = (mark.kind, 1 if x is None else x.value, 1 if y is None else y.value) if x or y else None
+            assert told.get(mark.number) == wanted
+        for trace in figure.data:
+            refs = trace.xaxis or "x", trace.yaxis or "y"
+            at_edge = [letter for letter, ref in zip("xy", refs, strict=True) if ref != letter]
+            assert len(at_edge) <= 1
+            for letter in at_edge:
+                axis = figure.layout[f"{letter}axis2"]
+                assert axis.range == (0, 1.01) and axis.fixedrange and axis.overlaying == letter and not axis.visible
+                missing = {"x": across, "y": up}[letter]
+                numbers = {number for (number,) in trace.customdata}
+                assert all(missing.name not in mark.scores for mark in others if mark.number in numbers)
+                assert trace.visible is False and f"{missing.title}: none" in trace.hovertemplate
+                seen.add((letter, trace.meta["kind"]))
+    assert {("x", "infeasible"), ("y", "infeasible")} <= seen
+
+
+def test_there_are_no_edges_where_every_trial_has_both() -> None:
+    report = build_report(make_study(infeasible=0, failures=0, objectives=("val_loss", "params")))
+    figure = scatter(report, *pairs(report)[0])
+    assert "xaxis2" not in figure.layout and "yaxis2" not in figure.layout
+
+
 def test_intervals_are_the_scores_own() -> None:
     report = build_report(make_study())
     across, up = next((a, u) for a, u in pairs(report) if (a.name, u.name) == ("val_loss", "latency"))
@@ -69,7 +106,7 @@ def test_an_exact_score_has_no_interval() -> None:
 def test_the_matrix_of_a_notebook_has_what_the_panels_have() -> None:
     report = build_report(make_study())
     matrix, panels = scatter_matrix(report), [scatter(report, *pair) for pair in pairs(report)]
-    assert sum(len(t.x) for t in matrix.data) == sum(len(t.x) for panel in panels for t in panel.data)
+    assert sum(len(t.x) for t in matrix.data) == sum(len(t.x) for panel in panels for t in panel.data if not on_edge(t))
     assert len({trace.xaxis for trace in matrix.data}) == len(panels)
     with pytest.raises(ValueError, match="one objective"):
         scatter_matrix(build_report(make_study(objectives=("val_loss",))))

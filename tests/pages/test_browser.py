@@ -103,7 +103,7 @@ def test_the_table_the_figures_and_the_csv_say_what_the_ledger_says(browser: Any
         wanted = [float(rows[int(number)][objective.name]) for objective in report.objectives]
         assert values == pytest.approx(wanted, rel=1e-5)
     drawn = browser.execute_script(
-        """return document.getElementById("figure-scatter-val_loss-params").data.flatMap(
+        """return document.getElementById("figure-scatter-val_loss-params").data.filter((trace) => !trace.xaxis).flatMap(
             (trace) => trace.x.map((x, i) => [trace.customdata[i][0], x, trace.y[i]]))"""
     )
     for number, x, y in drawn:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 from autonas.reporting.front import build_report
 from tests.browsing import browser, needs_chromium, webdriver
-from tests.pages.views import DELETE, ESCAPE, UP, columns, kept, numbered, opened, point_at, wait_for
+from tests.pages.views import (
+    DELETE,
+    ESCAPE,
+    UP,
+    columns,
+    kept,
+    lit,
+    marked,
+    numbered,
+    opened,
+    point_at,
+    point_in_figure,
+    wait_for,
+)
 from tests.reporting.studies import make_study
 
 __all__ = ["browser"]  # a fixture
@@ -40,9 +55,7 @@ def test_brushing_an_axis_keeps_exactly_the_trials_within(browser: Any, tmp_path
         """return document.getElementById("figure-scatter-val_loss-params").data.flatMap(
             (trace) => (trace.selectedpoints || []).map((i) => trace.customdata[i][0]))"""
     )
-    assert set(chosen) == {
-        number for number in within if "val_loss" in columns(browser)[number] and columns(browser)[number]["val_loss"]
-    }
+    assert set(chosen) == {number for number in within if columns(browser)[number]["params"]}
     axis.send_keys(DELETE)
     assert kept(browser) == set(trials)
 
@@ -75,6 +88,38 @@ def test_other_kinds_of_trials_can_be_shown_and_hidden(browser: Any, tmp_path: P
     hidden = "return getComputedStyle(document.querySelector(arguments[0])).display"
     assert browser.execute_script(hidden, ".front-table tr.final") == "none"
     assert browser.execute_script(hidden, "svg.parallel .mark.stopped") != "none"
+
+
+def test_a_trial_without_one_of_two_scores_stands_at_the_edge_and_is_no_value(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=40, survivors=16, failures=2)
+    number, params = next((t.number, t.scores["params"].value) for t in study.trials if t.state == "failed")
+    opened(browser, study, tmp_path)
+    name = "scatter-val_loss-params"  # its loss is not known: at the right, at its parameters
+    browser.find_element("css selector", "#kinds input[value=infeasible]").click()
+    browser.find_element("css selector", "#kinds input[value=failed]").click()
+    whole = browser.execute_script(f"return {RANGES}")
+    point_in_figure(browser, name, number)
+    assert wait_for(browser, "document.querySelector('.hoverlayer .hovertext')") and lit(browser) >= {str(number)}
+    hovered = browser.execute_script("return document.querySelector('.hoverlayer').textContent")
+    assert f"Trial {number}" in hovered and "Validation loss: none" in hovered and "failed: not comparable" in hovered
+    place = f"""(() => {{ const panel = document.querySelector("#figure-{name} .nsewdrag").getBoundingClientRect();
+        const figure = document.getElementById("figure-{name}");
+        const found = [...figure.querySelectorAll(".x2y .scatterlayer .point")].map((node) => node.getBoundingClientRect());
+        return found.length && found.every((box) => Math.abs(box.x + box.width / 2 - panel.right) < 5); }})()"""
+    assert wait_for(browser, place)
+    ring = [shape for shape in marked(browser, name) if shape.get("xref") == "x2"]
+    assert any(shape["yanchor"] == params and shape["xanchor"] == 1 for shape in ring), "it is ringed there"
+    # What is zoomed, and gone back to, is the values alone.
+    browser.execute_script(f"Plotly.relayout('figure-{name}', {{'xaxis.range[0]': 4, 'xaxis.range[1]': 4.5}})")
+    assert wait_for(browser, place)
+    browser.find_element("css selector", f"#figure-{name} .modebar-btn[data-title='Reset axes']").click()
+    assert wait_for(browser, f"JSON.stringify({RANGES}) === {json.dumps(json.dumps(whole, separators=(',', ':')))}")
+    browser.find_element("id", "theme").click()
+    assert wait_for(browser, place)
+    rows = list(csv.DictReader(io.StringIO(browser.execute_script("return autonas.figureCsv(arguments[0])", name))))
+    (row,) = (row for row in rows if row["trial"] == str(number))
+    assert (row["x"], float(row["y"]), row["x is"], row["panel"]) == ("", params, "Validation loss, nats/token", "1")
+    assert browser.get_log("browser") == []
 
 
 def test_zooming_one_panel_zooms_the_same_objective_in_the_others(browser: Any, tmp_path: Path) -> None:

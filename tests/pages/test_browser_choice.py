@@ -128,6 +128,17 @@ def test_a_pick_of_ones_own_is_marked_until_it_is_taken_back(browser: Any, tmp_p
     assert browser.execute_script(read) == []
 
 
+def test_of_a_small_front_all_are_numbered_where_there_is_room(browser: Any, tmp_path: Path) -> None:
+    study = make_study(trials=30, survivors=12)
+    report = build_report(study)
+    front = {str(standing.number) for standing in report.front}
+    assert report.knee is not None and 4 < len(front) <= 16
+    opened(browser, study, tmp_path)
+    for numbers in numbered(browser):
+        assert set(numbers) <= front and len(numbers) > len(front) / 2 and str(report.knee.number) in numbers
+    assert "numbered: the front" in browser.find_element("class name", "legend").text
+
+
 def test_the_knee_and_the_best_of_each_objective_are_numbered_in_the_figures(browser: Any, tmp_path: Path) -> None:
     study = make_study(trials=60, survivors=30)
     report = build_report(study)

@@ -36,9 +36,8 @@ PLACE = """const [name, trial] = arguments, element = document.getElementById("f
     for (const [c, trace] of element.data.entries()) {
         const i = (trace.customdata || []).findIndex((own) => String(own[0]) === trial);
         if (i < 0 || trace.visible === false) continue;
-        const shown = [...element.data.keys()].filter((k) => element.data[k].visible !== false);
-        const node = element.querySelectorAll(".scatterlayer .trace .points")[shown.indexOf(c)];
-        const box = node.children[i].getBoundingClientRect();
+        const drawn = [...element.querySelectorAll(".scatterlayer .trace")].find((one) => one.__data__[0].trace.index === c);
+        const box = drawn.querySelector(".points").children[i].getBoundingClientRect();
         return [box.x + box.width / 2, box.y + box.height / 2];
     }"""
 
@@ -80,7 +79,8 @@ def kept(browser: Any) -> set[int]:
 def numbered(browser: Any) -> list[list[str]]:
     """The trials that are numbered in each scatter plot, after seeing that no number is cut off or lies on another."""
     read = """return [...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map((figure) => {
-        const texts = [...figure.querySelectorAll(".shape-label text")], box = (part) => part.getBoundingClientRect().toJSON();
+        const texts = [...figure.querySelectorAll(".shape-label text, .textpoint text")];
+        const box = (part) => part.getBoundingClientRect().toJSON();
         const panel = box(figure.querySelector(".nsewdrag"));
         return [texts.map((text) => text.textContent), texts.map(box), panel]; })"""
     found = []
@@ -97,5 +97,6 @@ def numbered(browser: Any) -> list[list[str]]:
         for (_, one), (_, other) in itertools.combinations(within, 2):
             apart = [one[low] >= other[high] or other[low] >= one[high] for low, high in (("left", "right"), ("top", "bottom"))]
             assert any(apart), "one number hides another"
+        assert len({text for text, _ in within}) == len(within), "a number stands twice"
         found.append([text for text, _ in within])
     return found

@@ -297,22 +297,7 @@ class _Maker:
         self, number: int, spec: ArchSpec | None, *, rungs: int, state: Any, repeat_of: int | None = None
     ) -> TrialRecord:
         assert spec is not None
-        params = _params(spec)
-        latency = 0.11 + 0.083 * spec.layers + 2.4e-7 * params
-        spread = latency * float(self._rng.choice([0.01, 0.02, 0.06]))
-        scores = {
-            "params": Score.exact(params, "parameters"),
-            "memory": Score.exact(2 * params + 65_536 * spec.layers, "bytes"),
-            "flops": Score.exact(2 * params, "FLOP/token"),
-            "latency": Score(
-                value=latency,
-                low=latency - spread,
-                high=latency + spread,
-                unit="ms/token",
-                n=5,
-                note="noisy" if spread > 0.05 * latency else "",
-            ),
-        }
+        params, scores = _params(spec), self._measured(spec, float(self._rng.choice([0.01, 0.02, 0.06])))
         seed_shift = float(self._rng.normal(0, 0.04))
         outcomes = tuple(self._outcome(number, spec, params, rung, seed_shift) for rung in range(rungs))
         return TrialRecord(
@@ -326,6 +311,25 @@ class _Maker:
             reason="not among the survivors of rung 0" if state == "stopped" else "",
         )
 
+    def _measured(self, spec: ArchSpec, relative_spread: float) -> dict[str, Score]:
+        """What is known before training."""
+        params = _params(spec)
+        latency = 0.11 + 0.083 * spec.layers + 2.4e-7 * params
+        spread = latency * relative_spread
+        return {
+            "params": Score.exact(params, "parameters"),
+            "memory": Score.exact(2 * params + 65_536 * spec.layers, "bytes"),
+            "flops": Score.exact(2 * params, "FLOP/token"),
+            "latency": Score(
+                value=latency,
+                low=latency - spread,
+                high=latency + spread,
+                unit="ms/token",
+                n=5,
+                note="noisy" if spread > 0.05 * latency else "",
+            ),
+        }
+
     def infeasible(self, number: int) -> TrialRecord:
         spec = self.spec()
         params = {**_drawn(spec), "heads": 3 if number % 2 else spec.heads}
@@ -337,6 +341,7 @@ class _Maker:
             state="infeasible",
             params=params,
             spec=None if number % 2 else spec,
+            scores={} if number % 2 else {"params": Score.exact(1_804_288, "parameters")},
             reason=reason,
             nearest={**params, "heads": 4, "width": 96},
         )
@@ -348,6 +353,7 @@ class _Maker:
             state="failed",
             params=_drawn(spec),
             spec=spec,
+            scores=self._measured(spec, 0.02),
             failure="diverged",
             reason="the loss rose to 11.2 nats at 40,960 tokens and stayed there",
         )
