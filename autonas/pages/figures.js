@@ -28,20 +28,21 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
+  // The axis of a layout that a trace names "x", "y2", ….
+  autonas.axisOf = (layout, ref) => layout[ref.replace(/^([xy])/, "$1axis")];
   // What a figure draws: a line for each point, with its series, trial, place and interval.
   autonas.figureCsv = (name) => {
     const { data, layout } = figures[name];
-    // A trial at an edge has no value there.
-    const axisOf = (ref) => layout[ref.replace(/^([xy])/, "$1axis")], under = (ref = "x") => axisOf(ref)?.overlaying ?? ref;
-    const title = (ref) => axisOf(ref)?.title?.text || ref, value = (ref, found) => under(ref) === ref ? found : "";
+    // A trial at an edge, on an axis over the panel's own, has no value there.
+    const under = (ref) => autonas.axisOf(layout, ref)?.overlaying ?? ref, title = (ref) => autonas.axisOf(layout, ref)?.title?.text || ref;
     const rows = [["series", "panel", "trial", "x", "y", "x_low", "x_high", "y_low", "y_high", "x is", "y is"]];
     data.forEach((trace, index) => {
-      const x = trace.x || [], y = trace.y || [];
+      const x = trace.x || [], y = trace.y || [], xref = trace.xaxis || "x", yref = trace.yaxis || "y";
       const reach = (bars, value, i, sign) => bars?.array ? value + sign * (sign < 0 ? bars.arrayminus ?? bars.array : bars.array)[i] : "";
       for (let i = 0; i < Math.max(x.length, y.length); i++) {
         if (x[i] === null || y[i] === null) continue;
         const own = [trace.customdata?.[i]].flat()[0];
-        rows.push([trace.name || `series ${index + 1}`, under(trace.xaxis).slice(1) || "1", own ?? "", value(trace.xaxis || "x", x[i]), value(trace.yaxis || "y", y[i]), reach(trace.error_x, x[i], i, -1), reach(trace.error_x, x[i], i, 1), reach(trace.error_y, y[i], i, -1), reach(trace.error_y, y[i], i, 1), title(under(trace.xaxis)), title(under(trace.yaxis || "y"))]);
+        rows.push([trace.name || `series ${index + 1}`, under(xref).slice(1) || "1", own ?? "", under(xref) === xref ? x[i] : "", under(yref) === yref ? y[i] : "", reach(trace.error_x, x[i], i, -1), reach(trace.error_x, x[i], i, 1), reach(trace.error_y, y[i], i, -1), reach(trace.error_y, y[i], i, 1), title(under(xref)), title(under(yref))]);
       }
     });
     return autonas.csvOf(rows);
@@ -81,6 +82,11 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
     for (const element of document.querySelectorAll(".plotly[data-figure]")) element.textContent = `This browser cannot draw the figures (${error.message}). The tables have their numbers; a browser of 2023 or later draws them.`;
   });
 
+  // An element as high as its figure will be: when a window's width changes Plotly forgets the height and asks the element.
+  function sized(element, figure) {
+    if (figure) element.style.height = `${figure.layout.height}px`;
+  }
+
   const asked = new Set();
   async function draw(element) {
     const name = element.dataset.figure;
@@ -103,7 +109,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
           if (mode && element.layout[axis].tickmode !== mode) Plotly.relayout(element, { [`${axis}.tickmode`]: mode });
         }
         for (const listen of listeners) listen("relayout", null, name, event);
-        if (Object.keys(event).some((key) => /^[xy]axis\d*\.(auto)?range/.test(key))) autonas.remark?.(name);
+        if (Object.keys(event).some((key) => /^[xy]axis\d*\.(auto)?range|^autosize$/.test(key))) autonas.remark?.(name);
       });
       element.dataset.drawn = "";
       // Its buttons can be reached; what it draws, its label and a table tell in words.
@@ -132,7 +138,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
   const watch = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { watch.unobserve(entry.target); draw(entry.target); }
   }, { rootMargin: "600px" });
-  for (const element of document.querySelectorAll(".plotly[data-figure]")) watch.observe(element);
+  for (const element of document.querySelectorAll(".plotly[data-figure]")) { sized(element, figures[element.dataset.figure]); watch.observe(element); }
   autonas.drawAll = () => { for (const element of document.querySelectorAll(".plotly[data-figure]")) draw(element); };
   addEventListener("beforeprint", autonas.drawAll);
 
@@ -189,6 +195,7 @@ const autonas = { data: JSON.parse(document.getElementById("data").textContent) 
   // A small figure that is none of the page's own, such as a part of one.
   autonas.plotInto = (element, figure) => {
     const { data, layout } = coloured(figure);
+    sized(element, figure);
     return ready.then(() => Plotly.newPlot(element, data, narrowed(layout, element), { ...config(), displayModeBar: false }));
   };
 })();

@@ -13,7 +13,7 @@ import pytest
 from autonas.reporting.front import build_report
 from tests.browsing import browser, findings_of_axe, needs_chromium, requests_of
 from tests.pages.test_study_page import EVIL, poisoned
-from tests.pages.views import columns, opened, point_at, wait_for
+from tests.pages.views import columns, numbered, opened, point_at, wait_for
 from tests.reporting.studies import make_study
 
 __all__ = ["browser"]  # a fixture
@@ -54,6 +54,25 @@ def test_the_page_never_scrolls_sideways(browser: Any, tmp_path: Path, width: in
     clipped = """return [...document.querySelectorAll('main *')].filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth
         && getComputedStyle(e).overflowX === 'hidden' && !e.closest('.plotly')).length"""
     assert browser.execute_script(clipped) == 0
+
+
+@pytest.mark.parametrize(("width", "then"), [(1400, 1100), (390, 844), (844, 390)])
+def test_figures_follow_the_width_of_a_window_and_stay_apart(browser: Any, tmp_path: Path, width: int, then: int) -> None:
+    opened(browser, make_study(trials=30, survivors=12), tmp_path, width=width)
+    numbered(browser)
+    metrics = {"width": then, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    figures = "[...document.querySelectorAll('.plotly[data-figure]')]"
+    own = "Math.abs(figure.querySelector('.main-svg').clientWidth - figure.clientWidth) <= 1"
+    assert wait_for(browser, f"{figures}.every((figure) => {own})")
+    heights = (
+        f"return {figures}.map((figure) => [figure.clientHeight, autonas.data.figures[figure.dataset.figure].layout.height])"
+    )
+    assert all(shown == meant for shown, meant in browser.execute_script(heights))
+    assert wait_for(browser, "new Promise((done) => setTimeout(() => done(true), 300))")
+    numbered(browser)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= then
+    assert browser.get_log("browser") == []
 
 
 def test_a_study_with_one_objective_or_without_a_front_opens_too(browser: Any, tmp_path: Path) -> None:

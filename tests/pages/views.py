@@ -77,14 +77,15 @@ def kept(browser: Any) -> set[int]:
 
 
 def numbered(browser: Any) -> list[list[str]]:
-    """The trials that are numbered in each scatter plot, after seeing that no number is cut off or lies on another."""
+    """The trials that are numbered in each scatter plot, after seeing that none is cut off or lies on another or a ring."""
     read = """return [...document.querySelectorAll(".plotly[id^=figure-scatter-]")].map((figure) => {
         const texts = [...figure.querySelectorAll(".shape-label text, .textpoint text")];
         const box = (part) => part.getBoundingClientRect().toJSON();
+        const rings = [...figure.querySelectorAll(".shapelayer path")].map(box).filter((ring) => ring.width > 10);
         const panel = box(figure.querySelector(".nsewdrag"));
-        return [texts.map((text) => text.textContent), texts.map(box), panel]; })"""
+        return [texts.map((text) => text.textContent), texts.map(box), panel, rings]; })"""
     found = []
-    for texts, boxes, panel in browser.execute_script(read):
+    for texts, boxes, panel, rings in browser.execute_script(read):
         within = [
             (text, box)
             for text, box in zip(texts, boxes, strict=True)
@@ -94,9 +95,11 @@ def numbered(browser: Any) -> list[list[str]]:
         for text, box in within:
             assert panel["left"] - 2 <= box["left"] and box["right"] <= panel["right"] + 2, f"{text} is cut off"
             assert panel["top"] - 4 <= box["top"] and box["bottom"] <= panel["bottom"] + 4, f"{text} is cut off"
-        for (_, one), (_, other) in itertools.combinations(within, 2):
+        assert rings, "the recommended trial has one"
+        pairs = [*itertools.combinations([box for _, box in within], 2), *itertools.product([box for _, box in within], rings)]
+        for one, other in pairs:
             apart = [one[low] >= other[high] or other[low] >= one[high] for low, high in (("left", "right"), ("top", "bottom"))]
-            assert any(apart), "one number hides another"
+            assert any(apart), "a number lies on another or on a ring"
         assert len({text for text, _ in within}) == len(within), "a number stands twice"
         found.append([text for text, _ in within])
     return found
