@@ -35,7 +35,7 @@ def scatter(
     Trials of a small front are `named` by their numbers; a page numbers them itself, where they hide least.
     """
     drawn = thinned(marks(report))[0] if found is None else found
-    at_edges = edges(drawn, across, up)
+    at_edges = _at_edges(drawn, across, up)
     more = {"xaxis2": _edge("x"), "yaxis2": _edge("y")} if at_edges else {}
     shown = [*traces(drawn, across, up, named=named), *at_edges]
     return theme.figure(shown, x=_axis(across, drawn), y=_axis(up, drawn), height=298, margin=_MARGIN, **more)
@@ -98,19 +98,19 @@ def traces(found: Sequence[Mark], across: Objective, up: Objective, *, named: bo
     return made
 
 
-def edges(found: Sequence[Mark], across: Objective, up: Objective) -> list[go.Scatter]:
+def _at_edges(found: Sequence[Mark], across: Objective, up: Objective) -> list[go.Scatter]:
     """Trials that are no candidates and have one of the two values: above it at the top, or beside it at the right."""
     made = []
-    for known, missing, place in ((across, up, "top"), (up, across, "right")):
+    for known, missing in ((across, up), (up, across)):
+        half = [mark for mark in found if known.name in mark.scores and missing.name not in mark.scores]
         for kind in KINDS:
-            has_one = [mark for mark in found if known.name in mark.scores and missing.name not in mark.scores]
-            own = [mark for mark in has_one if mark.kind == kind]
+            own = [mark for mark in half if mark.kind == kind]
             if not own or kind in SHOWN_AT_FIRST:
                 continue
             values, end = [mark.scores[known.name].value for mark in own], [1] * len(own)
             made.append(
                 go.Scatter(
-                    **({"x": values, "y": end, "yaxis": "y2"} if place == "top" else {"x": end, "y": values, "xaxis": "x2"}),
+                    **({"x": values, "y": end, "yaxis": "y2"} if known is across else {"x": end, "y": values, "xaxis": "x2"}),
                     mode="markers",
                     marker=_marker(kind),
                     customdata=[[mark.number] for mark in own],

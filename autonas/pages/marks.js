@@ -31,26 +31,25 @@
     return `M${radius},0C${radius},${bend} ${bend},${radius} 0,${radius}C${-bend},${radius} ${-radius},${bend} ${-radius},0C${-radius},${-bend} ${-bend},${-radius} 0,${-radius}C${bend},${-radius} ${radius},${-bend} ${radius},0Z`;
   }
 
-  // Where points and numbers lie in a panel, in pixels from its corner; null before the panel is drawn.
+  // Where points, rings and numbers lie in a panel, in pixels from its corner.
   function placing(name, visible) {
-    const layout = autonas.drawnFigures.get(name)?._fullLayout || {}, axisOf = (ref) => layout[ref.replace(/^([xy])/, "$1axis")];
-    if (!axisOf("x")?.d2p || !axisOf("y")?.d2p) return null;
+    const axisOf = (ref) => autonas.axisOf(autonas.drawnFigures.get(name)._fullLayout, ref);
     const place = ({ xref, yref }, [x, y]) => [axisOf(xref).d2p(x), axisOf(yref).d2p(y)];
     const shown = [...placesOf(name).values()].flat().filter(({ index }) => !visible || visible[index] !== false);
     return { width: axisOf("x")._length, height: axisOf("y")._length, place, points: shown.map((one) => place(one, one.points[0])), taken: [] };
   }
 
-  // Where a number stands beside its point: within the panel, where no other number is, on the side with the fewest points.
+  // Where a number stands beside its point: within the panel, on no ring and no other number, on the side with the fewest points.
   function beside({ width, height, points, taken }, [px, py], text, away) {
     const half = 4 * text.length + 1, side = away + half - 4;
     let best = null;
     for (const [right, up] of [[0, away], [0, -away], [side, 0], [-side, 0]]) {
       const x = px + right, y = py - up;
       const isCut = Math.min(x - half, width - x - half) < 0 || Math.min(y, height - y) < 7;
-      const isTaken = taken.some((other) => Math.abs(x - other.x) < half + other.half && Math.abs(y - other.y) < 14);
+      const isTaken = taken.some((other) => Math.abs(x - other.x) < half + other.half && Math.abs(y - other.y) < 7 + other.tall);
       const covered = points.filter(([across, along]) => Math.abs(across - x) < half + 3 && Math.abs(along - y) < 9).length;
       const hidden = (isCut ? 1e9 : 0) + (isTaken ? 1e6 : 0) + covered;
-      if (!best || hidden < best.hidden) best = { right, up, x, y, half, hidden, isTaken };
+      if (!best || hidden < best.hidden) best = { right, up, x, y, half, tall: 7, hidden, isTaken };
     }
     return best;
   }
@@ -60,30 +59,41 @@
     const { layout } = figures[name], own = placesOf(name), isScatter = name.startsWith("scatter-");
     const shapes = [...(layout.shapes || [])].map(autonas.coloured);
     const visible = autonas.visible?.(name, figures[name].data), numbered = new Set();
-    let panel = null;
+    const toNumber = [];
     for (const { trial, colour, size } of [...marks.values()].sort((one, other) => other.size - one.size)) {
-      for (const { xref, yref, index, isLine, points } of own.get(String(trial)) || []) {
+      for (const { xref, yref, index, isLine, points } of own.get(trial) || []) {
         if (visible && visible[index] === false) continue; // a ring around nothing would lie
         const line = { color: autonas.colour(colour), width: 2.2 };
         if (isLine && points.length > 1) { if (size) shapes.push({ type: "path", path: `M${points.map((point) => point.join(",")).join("L")}`, xref, yref, line, layer: "above" }); continue; }
         for (const [x, y] of points) {
-          if (size) shapes.push({ type: "path", path: ring(size), xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line, layer: "above" });
+          const anchor = { xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, layer: "above" };
+          if (size) shapes.push({ type: "path", path: ring(size), line, ...anchor });
           if (!isScatter || numbered.has(trial)) continue;
-          const text = String(trial), away = size ? size + 9 : 14;
-          panel ??= placing(name, visible);
-          const place = panel && beside(panel, panel.place({ xref, yref }, [x, y]), text, away);
-          if (place?.isTaken && !size) continue; // pointing at it tells its number
-          if (place) panel.taken.push(place);
-          const xshift = place?.right ?? 0, yshift = place?.up ?? away;
-          const label = { text, padding: 0, font: { size: 12, color: autonas.colour(size ? colour : "ink") } };
-          const path = `M${xshift - 1},${yshift - 1}H${xshift + 1}V${yshift + 1}H${xshift - 1}Z`;
-          shapes.push({ type: "path", path, xref, yref, xsizemode: "pixel", ysizemode: "pixel", xanchor: x, yanchor: y, line: { width: 0 }, layer: "above", label });
+          toNumber.push({ trial, colour, size, anchor });
           numbered.add(trial);
         }
       }
     }
-    return { shapes };
+    return { shapes: [...shapes, ...numbers(name, toNumber, visible)] };
   }
+
+  // The numbers of trials as labels of shapes without a size; one without a ring is left out where it would lie on something.
+  function numbers(name, wanted, visible) {
+    if (!wanted.length) return [];
+    const panel = placing(name, visible), shapes = [];
+    const pixels = wanted.map(({ anchor }) => panel.place(anchor, [anchor.xanchor, anchor.yanchor]));
+    for (const [i, { size }] of wanted.entries()) if (size) panel.taken.push({ x: pixels[i][0], y: pixels[i][1], half: size, tall: size });
+    for (const [i, { trial, colour, size, anchor }] of wanted.entries()) {
+      const place = beside(panel, pixels[i], trial, size ? size + 9 : 14);
+      if (place.isTaken && !size) continue; // pointing at it tells its number
+      panel.taken.push(place);
+      const label = { text: trial, padding: 0, font: { size: 12, color: autonas.colour(size ? colour : "ink") } };
+      const path = `M${place.right - 1},${place.up - 1}H${place.right + 1}V${place.up + 1}H${place.right - 1}Z`;
+      shapes.push({ type: "path", path, line: { width: 0 }, label, ...anchor });
+    }
+    return shapes;
+  }
+
   autonas.remark = (name) => {
     const element = autonas.drawnFigures.get(name);
     if (!element || !("drawn" in element.dataset)) return;

@@ -16,7 +16,7 @@ from typing import Any
 
 from autonas.data.cache import write_file
 from autonas.evaluation.plausibility import title_of
-from autonas.figures.scatter import MOST_LABELS, edges, pairs, scatter
+from autonas.figures.scatter import MOST_LABELS, pairs, scatter
 from autonas.pages.html import page
 from autonas.pages.search_section import search_figures, search_section
 from autonas.promotion.select import neighbours
@@ -72,9 +72,9 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
     found, cut = thinned(marks(report))
     rows, shares = tables.front_rows(report), importances(report)
     panels = [(f"scatter-{across.name}-{up.name}", across, up) for across, up in pairs(report)] if rows else []
-    numbered = [number for _, number in _best(report)]
-    if few := len(report.front) <= MOST_LABELS:
-        numbered += [standing.number for standing in report.front]
+    few = len(report.front) <= MOST_LABELS
+    numbered = [*(number for _, number in _best(report)), *(s.number for s in report.front if few)]
+    num_scores = {sum(o.name in mark.scores for o in report.objectives) for mark in found}
     return page(
         "study.html",
         styles=("page.css",),
@@ -85,7 +85,7 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
             "study": printable(study.name),
             "file": re.sub(r"[^\w.-]+", "_", study.name) or "study",
             "promote": printable(promote or shlex.join(["autonas", "promote", study.name])),
-            "numbered": numbered,
+            "numbered": list(dict.fromkeys(numbered)),
             "promotions": _printable(_promotions(study)),
             "objectives": [{"name": o.name, "title": o.title, "unit": o.unit, "log": o.logarithmic} for o in report.objectives],
             "trials": _printable(trial_columns(report)),
@@ -101,7 +101,7 @@ def render(report: Report, runs: Mapping[str, Values] | None = None, promote: st
         best=_best(report),
         panels=panels,
         all_numbered=few,
-        at_edges=any(edges(found, across, up) for _, across, up in panels),
+        at_edges=any(0 < count < len(report.objectives) for count in num_scores),
         kinds=[(kind, _KIND_NAMES[kind], kind in SHOWN_AT_FIRST) for kind in _kinds_of(found)],
         cut=[(_KIND_NAMES[kind], count) for kind, count in cut.items()],
         most_of_a_kind=MOST_OF_A_KIND,

@@ -136,7 +136,7 @@ def test_of_a_small_front_all_are_numbered_where_there_is_room(browser: Any, tmp
     opened(browser, study, tmp_path)
     for numbers in numbered(browser):
         assert set(numbers) <= front and len(numbers) > len(front) / 2 and str(report.knee.number) in numbers
-    assert "numbered: the front" in browser.find_element("class name", "legend").text
+    assert "numbered, where there is room: the front" in browser.find_element("class name", "legend").text
 
 
 def test_the_knee_and_the_best_of_each_objective_are_numbered_in_the_figures(browser: Any, tmp_path: Path) -> None:

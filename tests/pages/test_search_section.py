@@ -85,6 +85,11 @@ def test_random_search_and_times_are_told_as_they_were_counted() -> None:
     assert lanes is not None
     assert f"{duration_text(lanes.busy_s)} in all" in text and "add up to the time for which the workers above" in text
     assert f"{WAITING} – {duration_text(6.0 * sum(len(t.rungs) for t in study.trials))}" in text
+    unspanned = tuple(
+        dataclasses.replace(t, rungs=tuple(dataclasses.replace(o, span=None) for o in t.rungs)) for t in study.trials
+    )
+    untold = " ".join(" ".join(Page(rendered(build_report(dataclasses.replace(study, trials=unspanned)))).text).split())
+    assert "Random search is missing here: the study paused, or not every job" in untold and "at the soonest" not in untold
     plain = " ".join(Page(rendered(build_report(small()))).text)
     assert "Random search is missing here" not in plain and "as many tokens" not in plain
 
